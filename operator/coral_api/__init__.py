@@ -1,0 +1,1 @@
+"""The custom resources as pydantic models, their CRDs, and the conversion to the solver's domain. No Kubernetes client."""

@@ -1,0 +1,1 @@
+"""The `coral` command line: the operator's decision core on a laptop."""

@@ -1,0 +1,1 @@
+"""Stage 2: how many instances of which template run where; and the checker of every plan."""

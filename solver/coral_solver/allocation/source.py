@@ -1,0 +1,42 @@
+"""Where the templates of stage 2 come from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coral_solver.domain.hardware import NodeConfig
+    from coral_solver.domain.template import ServingTemplate
+    from coral_solver.domain.workload import ServedModel
+
+
+class TemplateSource(Protocol):
+    """Gives stage 2 its templates: a library today, exact pricing without a library later."""
+
+    @property
+    def scope(self) -> str:
+        """In words: which templates the bounds of a plan made from this source hold for."""
+        ...
+
+    def templates(
+        self, model: ServedModel, configs: Sequence[NodeConfig]
+    ) -> Sequence[ServingTemplate]:
+        """Return every useful template of a model that can be built from some configurations.
+
+        Parameters
+        ----------
+        model
+            The model, with its SLO and its traffic; phases and GPU types it does not allow are
+            left out.
+        configs
+            Node configurations on offer, sorted.
+
+        Returns
+        -------
+        Sequence[ServingTemplate]
+            Sorted by id. A template may be left out only if another of the same phase needs a
+            subset of its configurations and carries at least as much.
+        """
+        ...

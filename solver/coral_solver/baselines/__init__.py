@@ -1,0 +1,1 @@
+"""What others would do with the same inputs: the peers that a plan is compared with."""

@@ -1,0 +1,1 @@
+"""Package data: GPU types, models, instance prices; and the lookups by name."""

@@ -1,0 +1,208 @@
+"""The planning problem and its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from coral_solver.domain.hardware import GpuPool, PoolKey
+    from coral_solver.domain.template import ServingTemplate
+    from coral_solver.domain.workload import ServedModel
+
+
+class ScarcityPolicy(StrEnum):
+    """Who is served when GPUs are short."""
+
+    PROPORTIONAL = "Proportional"
+    PRIORITY = "Priority"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What concerns all models together.
+
+    Attributes
+    ----------
+    scarcity
+        ``PROPORTIONAL``: leximin of the served share. ``PRIORITY``: class by class.
+    payback_horizon_s
+        Time over which the one-off cost of starting an instance is spread.
+    """
+
+    scarcity: ScarcityPolicy = ScarcityPolicy.PROPORTIONAL
+    payback_horizon_s: float = 3600.0
+
+
+class NodeSlice(NamedTuple):
+    """Where one node configuration of an instance runs.
+
+    ``node`` is None where an elastic pool is to open a node for it.
+    """
+
+    pool: PoolKey
+    node: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingInstance:
+    """One running copy of a template.
+
+    Attributes
+    ----------
+    name
+        Stable and unique over all models; it names the Kubernetes children.
+    template
+        What runs.
+    region
+        Every slice of an instance lies in one region.
+    slices
+        One entry per node configuration, in the order of ``template.stages`` and, inside a stage,
+        of its ``configs``.
+    usd_per_hour
+        Rent of the slices. In elastic pools whole nodes are paid, see ``AllocationPlan``.
+    """
+
+    name: str
+    template: ServingTemplate
+    region: str
+    slices: tuple[NodeSlice, ...]
+    usd_per_hour: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanningProblem:
+    """Everything that one plan is made from.
+
+    Attributes
+    ----------
+    models
+        Models of all services, sorted by id.
+    pools
+        GPU pools, sorted by key.
+    policy
+        What concerns all models together.
+    in_force
+        Instances that run now or are starting; keeping one costs no switching charge.
+    """
+
+    models: tuple[ServedModel, ...]
+    pools: tuple[GpuPool, ...]
+    policy: Policy = field(default_factory=Policy)
+    in_force: tuple[ServingInstance, ...] = ()
+
+
+class SolveStatus(StrEnum):
+    """How a solve ended; worse last."""
+
+    OPTIMAL = "OPTIMAL"
+    FEASIBLE = "FEASIBLE"
+    NO_SOLUTION = "NO_SOLUTION"
+    ERROR = "ERROR"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveLevel:
+    """One level of the lexicographic objective, as solved.
+
+    Attributes
+    ----------
+    level
+        Name, for example ``served_share`` or ``cost_usd_per_hour``.
+    sense
+        ``min`` or ``max``.
+    value
+        Value of the plan.
+    bound
+        No plan within ``AllocationPlan.bound_scope`` is better than this.
+    gap
+        ``|value - bound| / max(|value|, 1e-9)``.
+    """
+
+    level: str
+    sense: str
+    value: float
+    bound: float
+    gap: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOutcome:
+    """What the plan does for one model.
+
+    Attributes
+    ----------
+    model_id
+        The model.
+    demand_req_per_s
+        Raw demand.
+    capacity_req_per_s
+        Rate that the instances can carry together, phases paired region by region.
+    unmet_req_per_s
+        Raw demand that is not served; never negative.
+    usd_per_hour
+        Rent of the model's instances.
+    reason
+        CamelCase word: ``Served``, ``NoDemand``, ``NoTemplate`` or ``CapacityShort``.
+    message
+        One sentence for people; says what to change where something is short.
+    """
+
+    model_id: str
+    demand_req_per_s: float
+    capacity_req_per_s: float
+    unmet_req_per_s: float
+    usd_per_hour: float
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AllocationPlan:
+    """The joint decision for all models.
+
+    Attributes
+    ----------
+    status
+        ``OPTIMAL``: every level is proven to ``relative_gap``. ``FEASIBLE``: a time limit hit
+        first; the bounds still hold.
+    instances
+        What runs, sorted by name.
+    outcomes
+        One per model, sorted by id.
+    objective
+        Levels in the order in which they were solved.
+    bound_scope
+        In words: over which templates the bounds hold.
+    rent_usd_per_hour
+        Rent of all instances; whole opened nodes in elastic pools.
+    switching_usd_per_hour
+        Starting charge spread over the payback horizon.
+    opened_nodes
+        Nodes that are paid in elastic pools, by pool name.
+    solve_s
+        Time of stage 2.
+    """
+
+    status: SolveStatus
+    instances: tuple[ServingInstance, ...]
+    outcomes: tuple[ModelOutcome, ...]
+    objective: tuple[ObjectiveLevel, ...]
+    bound_scope: str
+    rent_usd_per_hour: float
+    switching_usd_per_hour: float
+    opened_nodes: Mapping[str, int]
+    solve_s: float
+
+    @property
+    def cost_usd_per_hour(self) -> float:
+        """Rent plus switching charge: the value of the cost level."""
+        return self.rent_usd_per_hour + self.switching_usd_per_hour
+
+    @property
+    def unmet_req_per_s(self) -> dict[str, float]:
+        """Raw demand that is not served, by model id."""
+        return {outcome.model_id: outcome.unmet_req_per_s for outcome in self.outcomes}

@@ -1,0 +1,1 @@
+"""Step times, memory, capacity rules and closed-loop predictions of one deployment."""

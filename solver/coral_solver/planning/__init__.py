@@ -1,0 +1,1 @@
+"""From a planning problem to a checked plan with its peers."""
