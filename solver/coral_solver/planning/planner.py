@@ -1,0 +1,156 @@
+"""The one way from a planning problem to a checked plan; operator, CLI and simulator share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from coral_solver.allocation.allocate import AllocationOptions, allocate
+from coral_solver.allocation.check import check_plan
+from coral_solver.baselines.homogeneous import homogeneous
+from coral_solver.domain.clock import WallClock
+from coral_solver.domain.template import PlacementSpace
+from coral_solver.planning.validate import validate_problem
+from coral_solver.templates.library import LibraryOptions, TemplateLibrary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from coral_solver.domain.clock import Clock
+    from coral_solver.domain.plan import AllocationPlan, PlanningProblem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanningOptions:
+    """How to plan.
+
+    Attributes
+    ----------
+    space
+        Placements that stage 1 searches. The operator's is ``VLLM``.
+    max_nodes
+        Most node configurations of one template (``N_max``).
+    rho
+        A template's GPU memory is at most ``rho`` times the model's weights, except on one node
+        configuration.
+    time_limit_s
+        Limit of stage 2 for the plan, and again for each baseline.
+    relative_gap
+        A level of the objective counts as proven at this gap.
+    cache_dir
+        Where template libraries are kept between runs; None keeps them in memory only.
+    with_baselines
+        Solve the peers too, for the same input.
+    """
+
+    space: PlacementSpace = PlacementSpace.VLLM
+    max_nodes: int = 6
+    rho: float = 12.0
+    time_limit_s: float = 30.0
+    relative_gap: float = 1e-4
+    cache_dir: Path | None = None
+    with_baselines: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanningResult:
+    """A plan that passed the checker, and what it is compared with.
+
+    Attributes
+    ----------
+    plan
+        The joint decision.
+    baselines
+        Plans of the peers by name, for the same problem and through the same checker.
+    templates_s, allocation_s, baselines_s
+        Time of stage 1, of stage 2 and of the peers.
+    """
+
+    plan: AllocationPlan
+    baselines: Mapping[str, AllocationPlan] = field(default_factory=dict)
+    templates_s: float = 0.0
+    allocation_s: float = 0.0
+    baselines_s: float = 0.0
+
+
+class Planner:
+    """Plans problem after problem; keeps its template library between them.
+
+    Parameters
+    ----------
+    options
+        How to plan.
+    clock
+        For the solve times and the time limits.
+    """
+
+    def __init__(self, options: PlanningOptions | None = None, *, clock: Clock | None = None) -> None:
+        self.options = options or PlanningOptions()
+        self._clock = clock or WallClock()
+        self._library = TemplateLibrary(
+            LibraryOptions(
+                space=self.options.space,
+                max_nodes=self.options.max_nodes,
+                rho=self.options.rho,
+                cache_dir=self.options.cache_dir,
+            )
+        )
+
+    def plan(
+        self, problem: PlanningProblem, *, progress: Callable[[str], None] | None = None
+    ) -> PlanningResult:
+        """Decide what runs where.
+
+        Parameters
+        ----------
+        problem
+            Models, pools, policy, and the instances in force.
+        progress
+            Called with a few words whenever a step begins.
+
+        Returns
+        -------
+        PlanningResult
+            There is always a plan: what cannot be served is stated in its outcomes.
+
+        Raises
+        ------
+        InvalidInputError
+            If a number or an id of the problem cannot mean anything.
+        PlanCheckError
+            If the checker rejects the plan: a bug, and the plan must not be used.
+        """
+        validate_problem(problem)
+        report = progress or (lambda _step: None)
+        start_s = self._clock.monotonic_s()
+        report("stage 1: templates")
+        self._library.prepare(problem)
+        templates_done_s = self._clock.monotonic_s()
+
+        report("stage 2: allocation")
+        allocation_options = AllocationOptions(
+            time_limit_s=self.options.time_limit_s,
+            relative_gap=self.options.relative_gap,
+            whole_nodes_only=self.options.space is PlacementSpace.PAPER,
+            sum_regions=self.options.space is PlacementSpace.PAPER,
+        )
+        plan = allocate(problem, self._library, options=allocation_options, clock=self._clock)
+        check_plan(problem, plan, options=allocation_options)
+        allocation_done_s = self._clock.monotonic_s()
+
+        baselines: dict[str, AllocationPlan] = {}
+        if self.options.with_baselines:
+            report("baseline: homogeneous")
+            peer = homogeneous(
+                problem, self._library, options=allocation_options, clock=self._clock
+            )
+            check_plan(problem, peer, options=allocation_options)
+            baselines["homogeneous"] = peer
+        return PlanningResult(
+            plan=plan,
+            baselines=baselines,
+            templates_s=templates_done_s - start_s,
+            allocation_s=allocation_done_s - templates_done_s,
+            baselines_s=self._clock.monotonic_s() - allocation_done_s,
+        )
