@@ -80,8 +80,8 @@ test-slow: $(INSTALLED) ## The exhaustive variants: 500 random cases against the
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(PYTEST_ARGS)
 
 .PHONY: vllm-arguments
-vllm-arguments: $(INSTALLED) ## Check every engine pod's arguments with vLLM's own parser (installs its CPU build, 3 GB)
-	$(BIN)/python scripts/check_vllm_args.py
+vllm-arguments: $(INSTALLED) ## Check every engine pod's arguments with vLLM's own parser (installs its CPU build, 6 GB)
+	$(BIN)/python tests/vllm/check_vllm_args.py
 
 # --- Using ------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ class LocalClusterError(Exception):
         self.fields = fields
 
     def __str__(self) -> str:
+        """Return reason and message."""
         return f"{self.reason}: {self.message}"
 
 

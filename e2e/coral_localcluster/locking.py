@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def exclusive_lock_file(
-    path: Path, *, on_wait: Callable[[], None] | None = None
-) -> Iterator[None]:
+def exclusive_lock_file(path: Path, *, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
     """Hold the lock of a file, which is created and stays; waits for another holder.
 
     Parameters

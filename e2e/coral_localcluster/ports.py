@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,8 @@ def reserved_port() -> Iterator[int]:
     in which somebody else may be given it. Here the socket stays bound instead,
     without listening, and the API server binds beside it
     (``--permit-port-sharing``); the system gives a port that is bound to nobody
-    who asks for any free one. Where sockets cannot share a port, the port is
-    given back at once, and the caller has to cope with losing it.
+    who asks for any free one. Elsewhere than on Linux the port is given back at
+    once, and the caller has to cope with losing it.
 
     Yields
     ------
@@ -29,7 +30,7 @@ def reserved_port() -> Iterator[int]:
         The port.
     """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as holder:
-        shares = hasattr(socket, "SO_REUSEPORT")
+        shares = sys.platform == "linux"
         holder.bind((LOOPBACK, 0))
         if shares:
             # Set after binding: with it set before, the system might hand out a

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 _PROC = Path("/proc")
 _KILL_WAIT_S = 10.0
+_EXCERPT_HEAD_LINES = 3
+_EXCERPT_TAIL_LINES = 15
 
-# Children of this interpreter by process id. Their exit status must be
-# collected here, or they would stay as zombies and look alive.
-_children: dict[int, subprocess.Popen[bytes]] = {}
+# Process ids of children whose exit status has not been collected yet; until
+# then they stay as zombies.
+_children: set[int] = set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,10 @@ def spawn(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    _children[child.pid] = child
+    _children.add(child.pid)
+    # A kept cluster outlives this program. Popen would warn of that at the end of
+    # the program, so it is told that the exit status is no longer its concern.
+    child.returncode = 0
     return ProcessRecord(
         component=component, pid=child.pid, start_token=start_token_of(child.pid) or ""
     )
@@ -95,10 +100,7 @@ def spawn(
 
 def is_running(record: ProcessRecord) -> bool:
     """Return whether the very process of the record still runs."""
-    child = _children.get(record.pid)
-    if child is not None and child.poll() is not None:
-        del _children[record.pid]
-        return False
+    _collect_exit_status(record.pid)
     return bool(record.start_token) and start_token_of(record.pid) == record.start_token
 
 
@@ -155,13 +157,26 @@ def find_processes(programs: Iterable[str], mentioning: Path) -> list[ProcessRec
     return found
 
 
-def tail_of(path: Path, num_lines: int = 15) -> str:
-    """Return the last lines of a log file; a word of explanation where there are none."""
+def excerpt_of(path: Path) -> str:
+    """Return the first and last lines of a log; a word of explanation where there are none.
+
+    The first, because some programs say what is wrong and print pages of help after it.
+    """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         return f"(no log: {error.strerror})"
-    return "\n".join(lines[-num_lines:]) if lines else "(the log is empty)"
+    if len(lines) > _EXCERPT_HEAD_LINES + _EXCERPT_TAIL_LINES:
+        lines[_EXCERPT_HEAD_LINES:-_EXCERPT_TAIL_LINES] = ["..."]
+    return "\n".join(lines) or "(the log is empty)"
+
+
+def _collect_exit_status(pid: int) -> None:
+    if pid in _children:
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(pid, os.WNOHANG) == (0, 0):
+                return
+        _children.discard(pid)
 
 
 def _start_token_from_proc(pid: int) -> str | None:
