@@ -63,6 +63,8 @@ class GpuType:
         Values of ``nvidia.com/gpu.product`` and of the clouds' own labels that mean this type.
     source
         Data sheet or data file that the numbers come from.
+    device_resource
+        Name under which the vendor's device plugin offers the GPU to Kubernetes.
     """
 
     name: str
@@ -74,6 +76,7 @@ class GpuType:
     link_bytes_per_s: dict[Link, float]
     product_labels: tuple[str, ...]
     source: str
+    device_resource: str = "nvidia.com/gpu"
 
 
 class NodeShape(NamedTuple):
