@@ -67,9 +67,10 @@ class JointTables:
 
     An operating point ``p`` fixes the joint micro-batch and the engine settings of all stages. At
     a point the step time of a stage that holds ``j`` layers is
-    ``j * layer_s[p, c] + extra_s[p, role, c]``. A pipeline's capacity at the point depends on the
-    placement only through ``tau_s``, the largest step time, and ``stretch``, the largest
-    ``stretch[p, role, c]`` of its stages; it never rises with either.
+    ``j * layer_s[s, p, c] + extra_s[s, p, role, c]`` in a pipeline of ``s + 1`` stages. A
+    pipeline's capacity at the point depends on the placement only through ``tau_s``, the largest
+    step time, and ``stretch``, the largest ``stretch[s, p, role, c]`` of its stages; it never
+    rises with either.
     ``coral_solver.performance.capacity.joint_capacity`` computes it.
 
     Attributes
@@ -81,13 +82,16 @@ class JointTables:
     weight_gib
         Memory of all weights of the model, the number that ``rho`` multiplies.
     layer_s
-        Shape (P, C): time of one layer.
+        Shape (S, P, C): time of one layer in a pipeline of ``s + 1`` stages. It depends on the
+        number of stages: a micro-batch that carries a prompt holds up the others in flight.
     extra_s
-        Shape (P, 4, C): time of what the role adds (embedding, head) and of the hop to the next
-        stage.
+        Shape (S, P, 4, C): time of what the role adds (embedding, head) and of the hop to the
+        next stage.
     stretch
-        Shape (P, 4, C): bound on the time of a step with a full token budget over the time of the
-        point's typical step, valid for every number of layers.
+        Shape (S, P, 4, C): how far the stage's other steps differ from its typical one, for any
+        number of layers from half the mean number on. DECODE and WHOLE: time of a step with a
+        full token budget over the typical one. PREFILL, where the typical step is full: time of
+        an empty step over the full one.
     max_layers
         Shape (S, P, 4, C): most layers that fit beside the KV cache of the ``s + 1`` micro-batches
         in flight; 0 where none fit.
