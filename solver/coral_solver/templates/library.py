@@ -1,0 +1,352 @@
+"""The template library: stage 1 behind the interface that stage 2 reads."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from coral_solver.domain.errors import InvalidInputError
+from coral_solver.domain.hardware import NodeConfig, power_of_two_sizes
+from coral_solver.domain.template import CapacityRule, PlacementSpace
+from coral_solver.domain.workload import Phase
+from coral_solver.templates.cache import PlacementCache, code_fingerprint
+from coral_solver.templates.describe import describe_paper, describe_vllm
+from coral_solver.templates.multisets import total_multisets
+from coral_solver.templates.partitions import MAX_NODES
+from coral_solver.templates.placements import NO_NODE, Placements, join_placements
+from coral_solver.templates.template_list import PhaseTemplates, TemplateList
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from coral_solver.domain.plan import PlanningProblem
+    from coral_solver.domain.workload import ServedModel
+    from coral_solver.templates.template_list import Describe
+
+_log = logging.getLogger(__name__)
+
+RULE_OF_SPACE = {
+    PlacementSpace.PAPER: CapacityRule.PAPER,
+    PlacementSpace.VLLM: CapacityRule.OPERATOR,
+}
+
+KEPT_IN_MEMORY = 64
+"""Libraries (model, SLO, traffic, phase) that stay in memory; the ones used longest ago go."""
+
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LibraryOptions:
+    """Which templates a library holds, and where it keeps them.
+
+    Attributes
+    ----------
+    space
+        Which placements are searched.
+    max_nodes
+        Most node configurations of one template, 1 to ``MAX_NODES``.
+    rho
+        Two or more node configurations together have at most ``rho`` times the memory of the
+        model's weights.
+    cache_dir
+        Folder for libraries between runs (``cache.default_cache_dir()`` is the user's); None keeps
+        them in memory only.
+    rule
+        How capacity is derived; None: the rule that belongs to the space.
+
+    Raises
+    ------
+    InvalidInputError
+        If a value is out of range, or the rule does not go with the space.
+    """
+
+    space: PlacementSpace = PlacementSpace.VLLM
+    max_nodes: int = MAX_NODES
+    rho: float = 12.0
+    cache_dir: Path | None = None
+    rule: CapacityRule | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 1 <= self.max_nodes <= MAX_NODES:
+            problems.append(
+                f"max_nodes is {self.max_nodes}: the template library holds templates of 1 to "
+                f"{MAX_NODES} node configurations"
+            )
+        if not (math.isfinite(self.rho) and self.rho >= 1):
+            problems.append(f"rho is {self.rho}: it must be a finite number of at least 1")
+        if self.rule not in (None, RULE_OF_SPACE[self.space]):
+            problems.append(
+                f"capacity rule {self.rule} is not defined in the {self.space} placement space: "
+                f"use {RULE_OF_SPACE[self.space]}"
+            )
+        if problems:
+            raise InvalidInputError(problems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One library to have: a phase of a model on some configurations.
+
+    ``family`` is a digest of everything but the configurations, ``key`` of everything.
+    """
+
+    model: ServedModel
+    phase: Phase
+    configs: tuple[NodeConfig, ...]
+    max_nodes: int
+    family: str
+    key: str
+
+    def sizes(self) -> list[int]:
+        """Return the GPU counts of the configurations, ascending."""
+        return sorted({config.gpu_count for config in self.configs})
+
+    def of_size(self, size: int) -> tuple[NodeConfig, ...]:
+        """Return the configurations with one GPU count: those that can share a pipeline."""
+        return tuple(config for config in self.configs if config.gpu_count == size)
+
+
+class TemplateLibrary:
+    """Gives stage 2 the templates of a model: exact, complete within the options, cached.
+
+    What the templates follow from decides what is shared: demand, priority, headroom, replicas
+    and the id of a model do not matter. Not for use by several threads at once; the search itself
+    uses all cores.
+
+    Parameters
+    ----------
+    options
+        Which templates, and where to keep them.
+    """
+
+    def __init__(self, options: LibraryOptions | None = None) -> None:
+        self.options = options or LibraryOptions()
+        folder = self.options.cache_dir
+        self._disk = PlacementCache(folder) if folder is not None else None
+        self._placements: OrderedDict[str, tuple[tuple[NodeConfig, ...], Placements]]
+        self._placements = OrderedDict()
+        self._lists: OrderedDict[tuple[str, ...], TemplateList] = OrderedDict()
+
+    @property
+    def scope(self) -> str:
+        """In words: which templates the bounds of a plan made from this library hold for."""
+        options = self.options
+        stage = (
+            "any node configurations in data parallel as a stage"
+            if options.space is PlacementSpace.PAPER
+            else "one node configuration a stage, the same tensor parallelism on every stage, "
+            "decode instances of one stage"
+        )
+        return (
+            f"all templates of the {options.space} placement space under the "
+            f"{RULE_OF_SPACE[options.space]} capacity rule ({stage}) with at most "
+            f"{options.max_nodes} node configurations and, beyond one, at most {options.rho:g} "
+            "times the memory of the weights; the exactly best placement of each multiset of "
+            "node configurations"
+        )
+
+    def templates(self, model: ServedModel, configs: Sequence[NodeConfig]) -> TemplateList:
+        """Return every useful template of a model that can be built from some configurations.
+
+        Parameters
+        ----------
+        model
+            The model; phases and GPU types that it does not allow are left out.
+        configs
+            Node configurations on offer, in any order.
+
+        Returns
+        -------
+        TemplateList
+            Ordered by phase, in the ``vllm`` space by tensor parallelism, by number of node
+            configurations and by the sorted configurations. A multiset of configurations is left
+            out where several instances on the same nodes, or fewer, carry at least as much.
+
+        Raises
+        ------
+        CatalogError
+            If a configuration's GPU type has no data sheet.
+        """
+        jobs = self._jobs(model, configs)
+        key = (model.id, *(job.key for job in jobs))
+        found = self._lists.get(key)
+        if found is None:
+            parts = [
+                PhaseTemplates(
+                    phase=job.phase,
+                    placements=self._placements_of(job, None),
+                    describe=self._describe(job),
+                )
+                for job in jobs
+            ]
+            found = TemplateList(model.id, jobs[0].configs, parts)
+        _remember(self._lists, key, found)
+        return found
+
+    def prepare(
+        self, problem: PlanningProblem, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Load or build the templates of every model of a problem that wants any.
+
+        Parameters
+        ----------
+        problem
+            Models and pools.
+        progress
+            Called with (multisets of node configurations done, all of them), from this thread.
+        """
+        configs = self.configs_on_offer(problem)
+        jobs: dict[str, _Job] = {}
+        for model in problem.models:
+            if model.demand_req_per_s > 0 or model.min_replicas > 0:
+                jobs |= {job.key: job for job in self._jobs(model, configs)}
+        sizes = {key: self._num_multisets(job) for key, job in jobs.items()}
+        total, finished = sum(sizes.values()), 0
+        for key, job in jobs.items():
+            state = [finished]
+
+            def advance(multisets: int, state: list[int] = state) -> None:
+                state[0] += multisets
+                if progress is not None:
+                    progress(min(state[0], total), total)
+
+            self._placements_of(job, advance)
+            finished += sizes[key]
+            if progress is not None and state[0] != finished:
+                progress(finished, total)
+
+    def configs_on_offer(self, problem: PlanningProblem) -> tuple[NodeConfig, ...]:
+        """Return what the shapes of the pools allow, sorted; the ``paper`` space takes whole nodes.
+
+        Free GPUs do not matter: the set, and with it the search, changes only when a shape does.
+        """
+        found = set()
+        for pool in problem.pools:
+            gpu, gpus_per_node, link = pool.shape
+            for size in power_of_two_sizes(gpus_per_node):
+                if self.options.space is PlacementSpace.VLLM or size == gpus_per_node:
+                    found.add(NodeConfig(gpu, size, link))
+        return tuple(sorted(found))
+
+    def _jobs(self, model: ServedModel, configs: Sequence[NodeConfig]) -> list[_Job]:
+        usable = tuple(sorted({config for config in configs if model.may_use(config.gpu)}))
+        options = self.options
+        jobs = []
+        for phase in model.serving.phases:
+            # vLLM's consumers of a KV transfer cannot be pipelines.
+            one_stage = options.space is PlacementSpace.VLLM and phase is Phase.DECODE
+            facts = (
+                code_fingerprint(),
+                options.space.value,
+                options.max_nodes,
+                options.rho,
+                phase.value,
+                model.arch,
+                model.precision.value,
+                model.slo,
+                model.workload,
+                model.max_model_len_tokens,
+            )
+            jobs.append(
+                _Job(
+                    model=model,
+                    phase=phase,
+                    configs=usable,
+                    max_nodes=1 if one_stage else options.max_nodes,
+                    family=_digest(facts),
+                    key=_digest((facts, usable)),
+                )
+            )
+        return jobs
+
+    def _num_multisets(self, job: _Job) -> int:
+        if self.options.space is PlacementSpace.PAPER:
+            return total_multisets(len(job.configs), job.max_nodes)
+        return sum(total_multisets(len(job.of_size(t)), job.max_nodes) for t in job.sizes())
+
+    def _placements_of(self, job: _Job, advance: Callable[[int], None] | None) -> Placements:
+        """Return placements over ``job.configs`` from memory, from disk, or from a search."""
+        configs, placements = self._placements.get(job.family, ((), None))
+        if placements is not None and configs == job.configs:
+            _remember(self._placements, job.family, (configs, placements))
+            return placements
+        if (
+            placements is not None
+            and self.options.space is PlacementSpace.PAPER
+            and set(job.configs) <= set(configs)
+        ):
+            # The rates of a configuration do not depend on what else is on offer (in the vllm
+            # space they may), so that losing a pool asks for no new search.
+            new_index = [
+                job.configs.index(config) if config in job.configs else NO_NODE
+                for config in configs
+            ]
+            return placements.renumbered(np.array(new_index, dtype=np.uint8))
+
+        layers = job.model.arch.layers
+        found = None
+        if self._disk is not None:
+            found = self._disk.read(job.key, num_configs=len(job.configs), num_layers=layers)
+        if found is None:
+            found = self._search(job, advance)
+            _log.info("%d templates for %s %s", len(found), job.model.arch.name, job.phase.value)
+            if self._disk is not None:
+                self._disk.write(job.key, found)
+        _remember(self._placements, job.family, (job.configs, found))
+        return found
+
+    def _search(self, job: _Job, advance: Callable[[int], None] | None) -> Placements:
+        # Imported here: a warm start then needs no compiler.
+        from coral_solver.performance.capacity import (
+            joint_capacity_above,
+            joint_tables,
+            separable_tables,
+        )
+        from coral_solver.templates.search import (
+            SearchLimits,
+            search_paper_space,
+            search_vllm_space,
+        )
+
+        limits = SearchLimits(max_nodes=job.max_nodes, rho=self.options.rho)
+        if self.options.space is PlacementSpace.PAPER:
+            tables = separable_tables(job.model, job.phase, job.configs, job.max_nodes)
+            return search_paper_space(tables, limits, advance=advance)
+        parts = []
+        for size in job.sizes():
+            found = search_vllm_space(
+                joint_tables(job.model, job.phase, job.of_size(size), job.max_nodes),
+                job.model.arch.layers,
+                joint_capacity_above,
+                limits,
+                advance=advance,
+            )
+            new_index = [job.configs.index(config) for config in job.of_size(size)]
+            parts.append(found.renumbered(np.array(new_index, dtype=np.uint8)))
+        return join_placements(parts)
+
+    def _describe(self, job: _Job) -> Describe:
+        if self.options.space is PlacementSpace.PAPER:
+            return describe_paper
+        return describe_vllm(job.model, job.phase, job.configs, job.max_nodes)
+
+
+def _digest(facts: object) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _remember(memory: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > KEPT_IN_MEMORY:
+        memory.popitem(last=False)
