@@ -1,0 +1,168 @@
+"""From files, a kubeconfig or an inventory to a planning problem."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from coral_api.convert import policy_from, pool_override, served_models
+from coral_api.discovery import discover
+from coral_api.files import Manifests, load_manifests
+from coral_api.inventory import read_inventory
+from coral_api.planningpolicy import PlanningPolicySpec
+from coral_cli.kubeconfig import nodes_and_pods
+from coral_solver.domain.errors import InvalidInputError
+from coral_solver.domain.plan import PlanningProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from coral_solver.domain.hardware import GpuPool, RefusedNode
+    from coral_solver.domain.workload import ServedModel
+
+FILES = typer.Option(
+    "--filename",
+    "-f",
+    help="Manifests: files or folders, `-` for standard input. Repeatable.",
+    show_default=False,
+)
+CLUSTER = typer.Option(
+    "--cluster",
+    help="Cluster from a file: what `kubectl get nodes,pods -A -o yaml` (or `-o json`) prints.",
+    show_default=False,
+)
+INVENTORY = typer.Option(
+    "--inventory",
+    help="Cluster from an inventory: CSV or YAML with gpu, gpus_per_node, nodes, region, kind.",
+    show_default=False,
+)
+KUBECONFIG = typer.Option(
+    "--kubeconfig", help="Cluster read live through this kubeconfig.", show_default=False
+)
+CONTEXT = typer.Option("--context", help="Context of the kubeconfig; its current one without.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadProblem:
+    """A problem, and what reading it had to leave out.
+
+    Attributes
+    ----------
+    problem
+        What can be planned.
+    refused
+        GPU nodes that cannot be used, with the reason.
+    faulty_models
+        Models that cannot be planned, in words.
+    """
+
+    problem: PlanningProblem
+    refused: tuple[RefusedNode, ...]
+    faulty_models: tuple[str, ...]
+
+
+def read_problem(
+    files: Sequence[Path],
+    *,
+    cluster: Path | None,
+    inventory: Path | None,
+    kubeconfig: Path | None,
+    context: str | None,
+) -> ReadProblem:
+    """Read everything that a plan is made from.
+
+    Parameters
+    ----------
+    files
+        Manifests of services, and optionally of GPUPools, a PlanningPolicy, Nodes and Pods.
+    cluster, inventory, kubeconfig
+        Where the GPUs come from; at most one. None of them: Nodes must be among the files.
+    context
+        Context of the kubeconfig.
+
+    Raises
+    ------
+    InvalidInputError
+        With every problem of every file.
+    """
+    if sum(source is not None for source in (cluster, inventory, kubeconfig)) > 1:
+        raise InvalidInputError(["give one of --cluster, --inventory and --kubeconfig"])
+    paths = [*files, cluster] if cluster else list(files)
+    manifests = load_manifests(paths, stdin=sys.stdin)
+    if not manifests.services:
+        raise InvalidInputError(["no MultiLLMService among the files: name one with -f"])
+    models, faulty = _models(manifests)
+    pools, refused = _pools(manifests, inventory=inventory, kubeconfig=kubeconfig, context=context)
+    policy = manifests.policy.spec if manifests.policy else PlanningPolicySpec()
+    return ReadProblem(
+        problem=PlanningProblem(models=models, pools=pools, policy=policy_from(policy)),
+        refused=refused,
+        faulty_models=faulty,
+    )
+
+
+def _models(manifests: Manifests) -> tuple[tuple[ServedModel, ...], tuple[str, ...]]:
+    policy = manifests.policy.spec if manifests.policy else PlanningPolicySpec()
+    models: list[ServedModel] = []
+    faulty: list[str] = []
+    for service in manifests.services:
+        converted = served_models(service, policy, may_read_files=True)
+        models.extend(converted.models)
+        faulty.extend(
+            f"{service.namespace}/{service.metadata.name}/{problem.model}: {problem.message}"
+            for problem in converted.problems
+        )
+    if not models:
+        raise InvalidInputError(faulty)
+    return tuple(sorted(models, key=lambda model: model.id)), tuple(faulty)
+
+
+def _pools(
+    manifests: Manifests, *, inventory: Path | None, kubeconfig: Path | None, context: str | None
+) -> tuple[tuple[GpuPool, ...], tuple[RefusedNode, ...]]:
+    if inventory is not None:
+        return read_inventory(inventory), ()
+    if kubeconfig is not None:
+        nodes, pods = nodes_and_pods(kubeconfig, context)
+    else:
+        nodes, pods = list(manifests.nodes), list(manifests.pods)
+    if not nodes:
+        raise InvalidInputError(
+            ["no GPUs: name a cluster with --cluster, --inventory or --kubeconfig"]
+        )
+    found = discover(
+        nodes,
+        pods,
+        tuple(pool_override(pool) for pool in manifests.pools),
+        ours=lambda _pod: False,
+    )
+    return found.pools, found.refused
+
+
+def only_models(read: ReadProblem, names: Sequence[str]) -> ReadProblem:
+    """Keep the models whose id, or its last part, is one of ``names``; all without names.
+
+    Raises
+    ------
+    InvalidInputError
+        If a name fits no model.
+    """
+    if not names:
+        return read
+    chosen = [
+        model
+        for model in read.problem.models
+        if model.id in names or model.id.rsplit("/", 1)[-1] in names
+    ]
+    known = {part for model in chosen for part in (model.id, model.id.rsplit("/", 1)[-1])}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        ids = ", ".join(model.id for model in read.problem.models)
+        raise InvalidInputError(
+            [f"no model {name!r}; the files have {ids}" for name in unknown], reason="UnknownName"
+        )
+    return replace(read, problem=replace(read.problem, models=tuple(chosen)))

@@ -1,0 +1,100 @@
+"""``coral plan``: what runs where, for all models together."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+from platformdirs import user_cache_path
+from rich.console import Console
+
+from coral_cli.inputs import CLUSTER, CONTEXT, FILES, INVENTORY, KUBECONFIG, read_problem
+from coral_cli.progress import progress_on_stderr
+from coral_cli.render import show_plan
+from coral_solver.domain.template import PlacementSpace
+from coral_solver.planning.planner import Planner, PlanningOptions
+from coral_solver.report.document import plan_document
+
+EXIT_NOT_ALL_SERVED = 3
+
+
+class OutputFormat(StrEnum):
+    """How a result is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+def default_cache_dir() -> Path:
+    """Folder in which template libraries are kept between runs."""
+    return user_cache_path("coral") / "templates"
+
+
+def plan(
+    files: Annotated[list[Path], FILES],
+    cluster: Annotated[Path | None, CLUSTER] = None,
+    inventory: Annotated[Path | None, INVENTORY] = None,
+    kubeconfig: Annotated[Path | None, KUBECONFIG] = None,
+    context: Annotated[str | None, CONTEXT] = None,
+    output: Annotated[
+        OutputFormat, typer.Option("--output", "-o", help="Table for people, or stable data.")
+    ] = OutputFormat.TABLE,
+    space: Annotated[
+        PlacementSpace,
+        typer.Option(help="Placements to search: what vLLM runs, or the paper's."),
+    ] = PlacementSpace.VLLM,
+    max_nodes: Annotated[
+        int, typer.Option(help="Most node configurations of one instance.", min=1, max=6)
+    ] = 6,
+    time_limit_s: Annotated[
+        float, typer.Option("--time-limit", help="Limit of the allocation in seconds.", min=0.1)
+    ] = 30.0,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where templates are kept between runs.")
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option(help="Also solve the best homogeneous plan, to compare with.")
+    ] = True,
+) -> None:
+    """Decide what runs where: GPU types, parallelism, replicas and nodes, for all models together.
+
+    `coral plan -f examples/three-models.yaml --inventory examples/inventory.csv`
+
+    `kubectl get nodes,pods -A -o yaml | coral plan -f services.yaml -f -`
+
+    Exits with 3 where some demand is not served: the plan is printed all the same.
+    """
+    with progress_on_stderr() as step:
+        read = read_problem(
+            files, cluster=cluster, inventory=inventory, kubeconfig=kubeconfig, context=context
+        )
+        planner = Planner(
+            PlanningOptions(
+                space=space,
+                max_nodes=max_nodes,
+                time_limit_s=time_limit_s,
+                cache_dir=cache_dir or default_cache_dir(),
+                with_baselines=baselines,
+            )
+        )
+        result = planner.plan(read.problem, progress=step)
+    document = plan_document(read.problem, result)
+    document["refused_nodes"] = [
+        {"name": node.name, "reason": node.reason, "message": node.message}
+        for node in read.refused
+    ]
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps(document, indent=2, allow_nan=False))
+    elif output is OutputFormat.YAML:
+        typer.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
+    else:
+        show_plan(document, read.refused)
+    for fault in read.faulty_models:
+        Console(stderr=True, highlight=False).print(f"[bold yellow]left out[/] {fault}")
+    if read.faulty_models or any(unmet > 0 for unmet in document["unmet_req_per_s"].values()):
+        raise typer.Exit(EXIT_NOT_ALL_SERVED)

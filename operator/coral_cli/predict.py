@@ -1,0 +1,194 @@
+"""``coral predict``: latencies and throughput of one deployment, or of a CSV of them."""
+
+from __future__ import annotations
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from coral_solver.catalog import gpu_type, model_arch
+from coral_solver.domain.errors import CatalogError, InvalidInputError
+from coral_solver.domain.hardware import Precision
+from coral_solver.performance.closed_loop import ClosedLoopPrediction, predict_closed_loop
+
+INPUT_COLUMNS = (
+    "model",
+    "gpu",
+    "tp",
+    "pp",
+    "precision",
+    "input_tokens",
+    "output_tokens",
+    "concurrency",
+)
+OUTPUT_COLUMNS = ("ttft_ms", "tpot_ms", "output_tokens_per_s", "requests_per_s", "status")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One deployment under closed-loop load, as a row of the CSV gives it."""
+
+    model: str
+    gpu: str
+    tp: int
+    pp: int
+    precision: str
+    input_tokens: float
+    output_tokens: float
+    concurrency: float
+
+
+def predict(
+    model: Annotated[
+        str | None, typer.Option(help="Model: a catalogue name, a hub id, or a config.json.")
+    ] = None,
+    gpu: Annotated[str | None, typer.Option(help="GPU type, for example `H100` or `L4`.")] = None,
+    tp: Annotated[int, typer.Option(help="Tensor-parallel size.", min=1)] = 1,
+    pp: Annotated[int, typer.Option(help="Pipeline-parallel size.", min=1)] = 1,
+    precision: Annotated[
+        str, typer.Option(help="Weights: bf16, fp16, fp8, mxfp4; empty: as published.")
+    ] = "",
+    input_tokens: Annotated[float, typer.Option(help="Input tokens of a request.")] = 1024,
+    output_tokens: Annotated[float, typer.Option(help="Output tokens of a request.")] = 128,
+    concurrency: Annotated[
+        str, typer.Option(help="Requests in flight; `inf`: 1,000 requests sent at once.")
+    ] = "16",
+    points: Annotated[
+        Path | None,
+        typer.Option(help=f"CSV of cases instead; columns {', '.join(INPUT_COLUMNS)}."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the CSV; standard output without.")
+    ] = None,
+) -> None:
+    """Predict TTFT, TPOT and throughput of aggregated serving under closed-loop load.
+
+    One case: `coral predict --model qwen3-32b --gpu H100 --tp 2 --concurrency 64`
+
+    Many: `coral predict --points in.csv --out out.csv` keeps every column and adds ttft_ms,
+    tpot_ms, output_tokens_per_s, requests_per_s and status (`ok`, or why there is no prediction).
+    """
+    if points is not None:
+        _predict_file(points, out)
+        return
+    if model is None or gpu is None:
+        raise typer.BadParameter("give --model and --gpu, or a CSV with --points")
+    case = Case(
+        model=model,
+        gpu=gpu,
+        tp=tp,
+        pp=pp,
+        precision=precision,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        concurrency=_number("concurrency", concurrency),
+    )
+    _show(case, _predict_case(case))
+
+
+def _predict_case(case: Case) -> ClosedLoopPrediction:
+    arch = model_arch(case.model)
+    try:
+        precision = Precision(case.precision.lower()) if case.precision else arch.native_precision
+    except ValueError:
+        known = ", ".join(Precision)
+        raise CatalogError(
+            f"precision {case.precision!r} is not known; use one of {known}",
+            reason="UnknownPrecision",
+        ) from None
+    return predict_closed_loop(
+        arch,
+        gpu_type(case.gpu),
+        tensor_parallel=case.tp,
+        pipeline_parallel=case.pp,
+        precision=precision,
+        input_tokens=case.input_tokens,
+        output_tokens=case.output_tokens,
+        concurrency=case.concurrency,
+    )
+
+
+def _predict_file(points: Path, out: Path | None) -> None:
+    if not points.is_file():
+        raise InvalidInputError([f"{points}: no such file"])
+    with points.open(newline="", encoding="utf-8-sig") as source:
+        reader = csv.DictReader(source)
+        columns = list(reader.fieldnames or ())
+        missing = [name for name in INPUT_COLUMNS if name not in columns]
+        if missing:
+            raise InvalidInputError([f"{points}: missing columns: {', '.join(missing)}"])
+        rows = [row | _predict_row(row) for row in reader]
+    kept = [name for name in columns if name not in OUTPUT_COLUMNS]
+    target = out.open("w", newline="", encoding="utf-8") if out else typer.get_text_stream("stdout")
+    try:
+        writer = csv.DictWriter(target, [*kept, *OUTPUT_COLUMNS], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    finally:
+        if out:
+            target.close()
+
+
+def _predict_row(row: dict[str, str]) -> dict[str, str]:
+    """Predict one row; a row that cannot be read says so in its status, the others go on."""
+    try:
+        case = Case(
+            model=row["model"],
+            gpu=row["gpu"],
+            tp=_count("tp", row["tp"]),
+            pp=_count("pp", row["pp"]),
+            precision=row["precision"],
+            input_tokens=_number("input_tokens", row["input_tokens"]),
+            output_tokens=_number("output_tokens", row["output_tokens"]),
+            concurrency=_number("concurrency", row["concurrency"]),
+        )
+        prediction = _predict_case(case)
+    except (CatalogError, InvalidInputError) as fault:
+        return dict.fromkeys(OUTPUT_COLUMNS, "") | {"status": f"{fault.reason}: {fault}"}
+    if prediction.status != "ok":
+        return dict.fromkeys(OUTPUT_COLUMNS, "") | {"status": prediction.status}
+    return {
+        "ttft_ms": f"{prediction.ttft_ms:.3f}",
+        "tpot_ms": f"{prediction.tpot_ms:.4f}",
+        "output_tokens_per_s": f"{prediction.output_tokens_per_s:.3f}",
+        "requests_per_s": f"{prediction.requests_per_s:.5f}",
+        "status": prediction.status,
+    }
+
+
+def _number(column: str, text: str) -> float:
+    """Read a positive number; only a concurrency may be infinite."""
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not value > 0 or (math.isinf(value) and column != "concurrency"):
+        raise InvalidInputError([f"{column} {text!r} must be a positive number"])
+    return value
+
+
+def _count(column: str, text: str) -> int:
+    value = _number(column, text)
+    if not value.is_integer():
+        raise InvalidInputError([f"{column} {text!r} must be a whole number"])
+    return int(value)
+
+
+def _show(case: Case, prediction: ClosedLoopPrediction) -> None:
+    console = Console(highlight=False)
+    if prediction.status != "ok":
+        raise InvalidInputError([f"no prediction: {prediction.status}"], reason=prediction.status)
+    table = Table.grid(padding=(0, 2))
+    table.add_row("deployment", f"{case.model} on {case.tp * case.pp} x {case.gpu}")
+    table.add_row("parallelism", f"TP {case.tp}, PP {case.pp}")
+    table.add_row("TTFT", f"{prediction.ttft_ms:.1f} ms")
+    table.add_row("TPOT", f"{prediction.tpot_ms:.2f} ms")
+    table.add_row("output", f"{prediction.output_tokens_per_s:.0f} tokens/s")
+    table.add_row("requests", f"{prediction.requests_per_s:.3f} req/s")
+    console.print(table)

@@ -1,0 +1,120 @@
+"""``coral templates``: the ways to run a model, by what a request costs on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from coral_cli.inputs import (
+    CLUSTER,
+    CONTEXT,
+    FILES,
+    INVENTORY,
+    KUBECONFIG,
+    only_models,
+    read_problem,
+)
+from coral_cli.plan import default_cache_dir
+from coral_cli.progress import progress_on_stderr
+from coral_cli.render import table_console
+from coral_solver.allocation.columns import offered_configs
+from coral_solver.templates.library import LibraryOptions, TemplateLibrary
+
+if TYPE_CHECKING:
+    from coral_solver.domain.hardware import GpuPool, NodeConfig
+    from coral_solver.domain.template import ServingTemplate
+
+SECONDS_PER_HOUR = 3600.0
+
+
+def templates(
+    files: Annotated[list[Path], FILES],
+    cluster: Annotated[Path | None, CLUSTER] = None,
+    inventory: Annotated[Path | None, INVENTORY] = None,
+    kubeconfig: Annotated[Path | None, KUBECONFIG] = None,
+    context: Annotated[str | None, CONTEXT] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Only these models (id, or its last part).")
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many to show per model and phase.", min=1)] = 10,
+    max_nodes: Annotated[
+        int, typer.Option(help="Most node configurations of one template.", min=1, max=6)
+    ] = 6,
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="Where templates are kept between runs.")
+    ] = None,
+) -> None:
+    """List the ways to run each model on the GPUs on offer, cheapest per request first.
+
+    The price is that of the cheapest pool that has the GPUs; availability is not looked at.
+    """
+    with progress_on_stderr() as step:
+        read = only_models(
+            read_problem(
+                files, cluster=cluster, inventory=inventory, kubeconfig=kubeconfig, context=context
+            ),
+            model or (),
+        )
+        step("stage 1: templates")
+        library = TemplateLibrary(
+            LibraryOptions(max_nodes=max_nodes, cache_dir=cache_dir or default_cache_dir())
+        )
+        configs = offered_configs(read.problem.pools)
+        prices = {config: _cheapest_usd_per_hour(config, read.problem.pools) for config in configs}
+        found = {served.id: library.templates(served, configs) for served in read.problem.models}
+    console = table_console()
+    for model_id, all_templates in found.items():
+        for phase in dict.fromkeys(template.phase for template in all_templates):
+            ranked = sorted(
+                (template for template in all_templates if template.phase is phase),
+                key=lambda template: _usd_per_thousand_requests(template, prices),
+            )
+            title = f"{model_id}, {phase}: {len(ranked)} templates"
+            console.print(_table(title, ranked[:top], prices))
+        if not all_templates:
+            console.print(f"{model_id}: no template; no GPU on offer meets its targets")
+
+
+def _cheapest_usd_per_hour(config: NodeConfig, pools: tuple[GpuPool, ...]) -> float:
+    """Return the price of a node configuration on the cheapest pool that can give it."""
+    return min(
+        pool.gpu_usd_per_hour() * config.gpu_count
+        for pool in pools
+        if (pool.key.gpu, pool.key.link) == (config.gpu, config.link)
+        and pool.key.gpus_per_node >= config.gpu_count
+    )
+
+
+def _usd_per_hour(template: ServingTemplate, prices: dict[NodeConfig, float]) -> float:
+    return sum(prices[config] * count for config, count in template.config_counts.items())
+
+
+def _usd_per_thousand_requests(template: ServingTemplate, prices: dict[NodeConfig, float]) -> float:
+    per_second = _usd_per_hour(template, prices) / SECONDS_PER_HOUR
+    return 1000.0 * per_second / template.capacity_req_per_s
+
+
+def _table(
+    title: str, ranked: list[ServingTemplate], prices: dict[NodeConfig, float]
+) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold")
+    table.add_column("stages (layers on GPUs)")
+    for column in ("req/s", "USD/h", "USD per 1,000 requests", "TTFT", "TPOT"):
+        table.add_column(column, justify="right")
+    for template in ranked:
+        prediction = template.prediction
+        table.add_row(
+            ", ".join(
+                f"{stage.layers} on {'+'.join(map(str, stage.configs))}"
+                for stage in template.stages
+            ),
+            f"{template.capacity_req_per_s:.2f}",
+            f"{_usd_per_hour(template, prices):.2f}",
+            f"{_usd_per_thousand_requests(template, prices):.3f}",
+            f"{prediction.ttft_s * 1000:.0f} ms",
+            f"{prediction.tpot_s * 1000:.1f} ms",
+        )
+    return table

@@ -1,0 +1,147 @@
+"""``coral plan``: one command from manifests and an inventory to a plan, for people and programs."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from tests.unit.cli.support import INVENTORY, ROOT, SERVICES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.cli.support import Coral
+
+
+@pytest.fixture
+def arguments(template_cache: Path) -> list[str]:
+    """What every plan of these tests is given."""
+    return [
+        "plan", "-f", str(SERVICES), "--inventory", str(INVENTORY),
+        "--cache-dir", str(template_cache),
+    ]  # fmt: skip
+
+
+def test_the_table_says_what_runs_where_and_what_it_costs(
+    coral: Coral, arguments: list[str]
+) -> None:
+    done = coral(*arguments)
+    assert done.exit_code == 0
+    for said in ("What runs where", "qwen3-32b", "baseline homogeneous", "bound holds for", "USD/h"):
+        assert said in done.stdout
+
+
+def test_json_goes_to_standard_output_and_progress_does_not(
+    coral: Coral, arguments: list[str]
+) -> None:
+    done = coral(*arguments, "-o", "json")
+    document = json.loads(done.stdout)
+    assert document["status"] == "OPTIMAL"
+    assert "stage 2" in done.stderr
+
+
+def test_yaml_says_the_same_as_json(coral: Coral, arguments: list[str]) -> None:
+    as_json = json.loads(coral(*arguments, "-o", "json", "--no-baselines").stdout)
+    as_yaml = yaml.safe_load(coral(*arguments, "-o", "yaml", "--no-baselines").stdout)
+    timings = ("solve_s", "templates_s")
+    assert {k: v for k, v in as_json.items() if k not in timings} == {
+        k: v for k, v in as_yaml.items() if k not in timings
+    }
+
+
+def test_every_key_of_the_json_is_documented(coral: Coral, arguments: list[str]) -> None:
+    page = (ROOT / "docs" / "reference" / "plan-json.md").read_text(encoding="utf-8")
+    document = json.loads(coral(*arguments, "-o", "json").stdout)
+    keys = {
+        *document,
+        *document["instances"][0],
+        *document["instances"][0]["engine"],
+        *document["models"][0],
+        *document["objective"][0],
+        *document["baselines"]["homogeneous"],
+    }
+    assert not sorted(key for key in keys if f"`{key}" not in page)
+
+
+def test_the_parts_of_the_cost_add_up(coral: Coral, arguments: list[str]) -> None:
+    document = json.loads(coral(*arguments, "-o", "json").stdout)
+    rent = sum(instance["usd_per_hour"] for instance in document["instances"])
+    assert document["rent_usd_per_hour"] == pytest.approx(rent)
+    assert document["cost_usd_per_hour"] == pytest.approx(
+        rent + document["switching_usd_per_hour"]
+    )
+
+
+def test_demand_beyond_the_gpus_is_stated_and_sets_the_exit_code(
+    coral: Coral, arguments: list[str], tmp_path: Path
+) -> None:
+    service = yaml.safe_load(SERVICES.read_text(encoding="utf-8"))
+    service["spec"]["models"][0]["demand"]["requestsPerSecond"] = 10_000
+    large = tmp_path / "large.yaml"
+    large.write_text(yaml.safe_dump(service), encoding="utf-8")
+    done = coral(*["plan", "-f", str(large), *arguments[3:]], "-o", "json")
+    document = json.loads(done.stdout)
+    assert done.exit_code == 3
+    short = document["unmet_req_per_s"]["default/assistants/phi-4"]
+    assert 9_000 < short < 10_000
+
+
+def test_every_problem_of_the_input_is_named_without_a_traceback(
+    coral: Coral, arguments: list[str], tmp_path: Path
+) -> None:
+    service = yaml.safe_load(SERVICES.read_text(encoding="utf-8"))
+    service["spec"]["models"][0]["demand"]["requestsPerSecond"] = -1
+    service["spec"]["models"][1]["slo"]["tpotMilliseconds"] = 0
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(yaml.safe_dump(service), encoding="utf-8")
+    done = coral("plan", "-f", bad, *arguments[3:])
+    assert done.exit_code == 2
+    assert "requestsPerSecond" in done.stderr
+    assert "tpotMilliseconds" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_plan_needs_to_know_the_gpus(coral: Coral) -> None:
+    done = coral("plan", "-f", SERVICES)
+    assert done.exit_code == 2
+    assert "--inventory" in done.stderr
+
+
+def test_a_cluster_dump_is_planned_like_the_cluster(
+    coral: Coral, arguments: list[str], tmp_path: Path
+) -> None:
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {
+            "name": "gpu-1",
+            "labels": {
+                "nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3",
+                "nvidia.com/gpu.count": "8",
+                "topology.kubernetes.io/region": "us-east-2",
+                "node.kubernetes.io/instance-type": "p5.48xlarge",
+            },
+        },
+        "status": {
+            "allocatable": {"nvidia.com/gpu": "8"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+    cordoned = node | {
+        "metadata": node["metadata"] | {"name": "gpu-2"},
+        "spec": {"unschedulable": True},
+    }
+    dump = tmp_path / "cluster.yaml"
+    dump.write_text(
+        yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [node, cordoned]}),
+        encoding="utf-8",
+    )
+    done = coral(
+        "plan", "-f", SERVICES, "--cluster", dump, "-o", "json", *arguments[5:]
+    )
+    document = json.loads(done.stdout)
+    assert {name for i in document["instances"] for name in i["nodes"]} == {"gpu-1"}
+    assert [node["name"] for node in document["refused_nodes"]] == ["gpu-2"]
