@@ -1,0 +1,1 @@
+"""The edge to the Kubernetes API: requests, the Lease, the watch streams."""

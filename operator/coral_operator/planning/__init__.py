@@ -1,0 +1,1 @@
+"""From a snapshot to a planning problem, and from there to a ServingPlan."""

@@ -1,0 +1,1 @@
+"""From a plan in force to the children in the cluster."""

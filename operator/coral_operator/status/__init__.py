@@ -1,0 +1,1 @@
+"""What the operator reports: statuses, events, metrics."""
