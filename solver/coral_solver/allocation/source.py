@@ -36,7 +36,8 @@ class TemplateSource(Protocol):
         Returns
         -------
         Sequence[ServingTemplate]
-            Sorted by id. A template may be left out only if another of the same phase needs a
-            subset of its configurations and carries at least as much.
+            In a fixed order that depends on the inputs only. A template may be left out only if
+            one or several others of the same phase together need a sub-multiset of its
+            configurations and together carry at least as much: stage 2 loses nothing then.
         """
         ...

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from coral_solver.allocation.allocate import AllocationOptions, allocate
-from coral_solver.allocation.check import check_plan
-from coral_solver.baselines.homogeneous import homogeneous
+from coral_solver.baselines.run import run_baselines
 from coral_solver.domain.clock import WallClock
 from coral_solver.domain.template import PlacementSpace
 from coral_solver.planning.validate import validate_problem
@@ -136,17 +135,14 @@ class Planner:
             sum_regions=self.options.space is PlacementSpace.PAPER,
         )
         plan = allocate(problem, self._library, options=allocation_options, clock=self._clock)
-        check_plan(problem, plan, options=allocation_options)
         allocation_done_s = self._clock.monotonic_s()
 
         baselines: dict[str, AllocationPlan] = {}
         if self.options.with_baselines:
-            report("baseline: homogeneous")
-            peer = homogeneous(
+            report("baselines: what the peers would do")
+            baselines = run_baselines(
                 problem, self._library, options=allocation_options, clock=self._clock
             )
-            check_plan(problem, peer, options=allocation_options)
-            baselines["homogeneous"] = peer
         return PlanningResult(
             plan=plan,
             baselines=baselines,

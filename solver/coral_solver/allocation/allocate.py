@@ -1,0 +1,166 @@
+"""Stage 2: how many instances of which template run where."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from coral_solver.allocation.assignment import assign
+from coral_solver.allocation.check import check_plan
+from coral_solver.allocation.columns import build_space
+from coral_solver.allocation.greedy import greedy_decision, kept_decision
+from coral_solver.allocation.levels import solve_levels
+from coral_solver.allocation.model import PlanModel
+from coral_solver.allocation.options import AllocationOptions
+from coral_solver.allocation.report import build_plan
+from coral_solver.allocation.trim import trimmed
+from coral_solver.allocation.validate import validate
+from coral_solver.domain.clock import WallClock
+from coral_solver.domain.errors import SolverError
+from coral_solver.domain.plan import SolveStatus
+
+__all__ = ["AllocationOptions", "allocate", "allocate_greedily"]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from coral_solver.allocation.columns import SearchSpace
+    from coral_solver.allocation.source import TemplateSource
+    from coral_solver.domain.clock import Clock
+    from coral_solver.domain.plan import AllocationPlan, PlanningProblem
+
+
+def allocate(
+    problem: PlanningProblem,
+    source: TemplateSource,
+    *,
+    options: AllocationOptions | None = None,
+    clock: Clock | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> AllocationPlan:
+    """Decide jointly for all models which instances run on which nodes.
+
+    The levels of the objective are solved one after the other: the served share of each model by
+    the scarcity policy, then headroom and replicas, then rent plus switching charge. There is
+    always an answer; what it does not serve is in its outcomes, with the reason.
+
+    Parameters
+    ----------
+    problem
+        Models, pools, policy and what is in force; in any order.
+    source
+        Where templates come from.
+    options
+        Limits and rules; the defaults if None.
+    clock
+        For the time limit and ``solve_s``; the machine's clock if None.
+    progress
+        Called with a few words when a solve begins.
+
+    Returns
+    -------
+    AllocationPlan
+        It has passed ``check_plan``. Its status is ``NO_SOLUTION`` or ``ERROR`` where the solver
+        gave nothing and a rule made the plan.
+
+    Raises
+    ------
+    InvalidInputError
+        If the problem cannot mean anything (NaN, a negative demand, a name given twice).
+    PlanCheckError
+        If the plan breaks a constraint: a fault of this package.
+    """
+    options = options or AllocationOptions()
+    clock = clock or WallClock()
+    started_s = clock.monotonic_s()
+    space = _space(problem, source, options)
+    rule = greedy_decision(space, capped=True, worst_off_first=True)
+    bounds: Mapping[str, float] = {}
+    try:
+        decision, found = solve_levels(
+            space,
+            PlanModel(space),
+            stay=trimmed(space, kept_decision(space)),
+            rule=trimmed(space, rule),
+            clock=clock,
+            deadline_s=started_s + options.time_limit_s,
+            progress=progress or (lambda _: None),
+        )
+        assignment = assign(space, trimmed(space, decision))
+        bounds = found.bounds
+        status = SolveStatus.OPTIMAL if found.solved else SolveStatus.NO_SOLUTION
+        scope = space.scope
+    except SolverError as error:
+        assignment = assign(space, trimmed(space, rule))
+        status = SolveStatus.ERROR
+        scope = f"nothing is proven: {error}"
+    plan = build_plan(
+        space,
+        assignment,
+        bounds=bounds,
+        status=status,
+        bound_scope=scope,
+        solve_s=clock.monotonic_s() - started_s,
+    )
+    check_plan(problem, plan, options=options)
+    return plan
+
+
+def allocate_greedily(
+    problem: PlanningProblem,
+    source: TemplateSource,
+    *,
+    capped: bool,
+    worst_off_first: bool,
+    options: AllocationOptions | None = None,
+    clock: Clock | None = None,
+) -> AllocationPlan:
+    """Decide by a rule instead of a solve; for baselines.
+
+    Parameters
+    ----------
+    problem, source, options, clock
+        As for ``allocate``.
+    capped, worst_off_first
+        The rule, see ``greedy_decision``.
+
+    Returns
+    -------
+    AllocationPlan
+        It has passed ``check_plan``; its bounds are the trivial ones.
+    """
+    options = options or AllocationOptions()
+    clock = clock or WallClock()
+    started_s = clock.monotonic_s()
+    space = _space(problem, source, options)
+    decision = greedy_decision(space, capped=capped, worst_off_first=worst_off_first)
+    plan = build_plan(
+        space,
+        assign(space, trimmed(space, decision)),
+        bounds={},
+        status=SolveStatus.FEASIBLE,
+        bound_scope="nothing is proven: a rule made the plan",
+        solve_s=clock.monotonic_s() - started_s,
+    )
+    check_plan(problem, plan, options=options)
+    return plan
+
+
+def _space(
+    problem: PlanningProblem, source: TemplateSource, options: AllocationOptions
+) -> SearchSpace:
+    validate(problem, options)
+    return build_space(_sorted(problem), source, options)
+
+
+def _sorted(problem: PlanningProblem) -> PlanningProblem:
+    """Return the same problem in one order, so that the plan does not depend on the caller's."""
+    return replace(
+        problem,
+        models=tuple(sorted(problem.models, key=lambda model: model.id)),
+        pools=tuple(
+            replace(pool, nodes=tuple(sorted(pool.nodes)))
+            for pool in sorted(problem.pools, key=lambda pool: pool.key)
+        ),
+        in_force=tuple(sorted(problem.in_force, key=lambda instance: instance.name)),
+    )
