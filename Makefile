@@ -90,8 +90,11 @@ demo: $(INSTALLED) cluster-binaries ## Show the whole loop on a local API server
 	$(BIN)/python -m coral_demo $(if $(KEEP),--keep,)
 
 .PHONY: bench
-bench: $(INSTALLED) ## Renew the figures of docs/benchmarks.md
-	$(BIN)/python benchmarks/run.py
+bench: $(INSTALLED) cluster-binaries ## Print every figure of docs/benchmarks.md
+	$(BIN)/python benchmarks/plan_core.py
+	$(BIN)/python benchmarks/stage1.py
+	$(BIN)/python benchmarks/reaction.py
+	$(BIN)/python benchmarks/performance_errors.py
 
 .PHONY: clean
 clean: ## Remove what the targets made inside the clone

@@ -35,8 +35,10 @@ def core_problem(nodes_per_pool: int) -> PlanningProblem:
         replace(
             pool,
             scaling=PoolScaling.FIXED,
-            nodes=tuple(PoolNode(f"{pool.name}-{i:03d}", pool.key.gpus_per_node)
-                        for i in range(nodes_per_pool)),
+            nodes=tuple(
+                PoolNode(f"{pool.name}-{i:03d}", pool.key.gpus_per_node)
+                for i in range(nodes_per_pool)
+            ),
         )
         for pool in setup.pools[PriceSheet.TABLE_1]
     )
@@ -46,9 +48,7 @@ def core_problem(nodes_per_pool: int) -> PlanningProblem:
 def measure(space: PlacementSpace, cache_dir: Path, nodes_per_pool: int) -> dict[str, object]:
     """Plan once in this process and return its times and figures."""
     problem = core_problem(nodes_per_pool)
-    planner = Planner(
-        PlanningOptions(space=space, cache_dir=cache_dir, with_baselines=False)
-    )
+    planner = Planner(PlanningOptions(space=space, cache_dir=cache_dir, with_baselines=False))
     start_s = time.perf_counter()
     result = planner.plan(problem)
     return {
@@ -62,13 +62,25 @@ def measure(space: PlacementSpace, cache_dir: Path, nodes_per_pool: int) -> dict
     }
 
 
-def in_own_process(space: PlacementSpace, cache_dir: Path, nodes_per_pool: int) -> dict[str, object]:
+def in_own_process(
+    space: PlacementSpace, cache_dir: Path, nodes_per_pool: int
+) -> dict[str, object]:
     """Run ``measure`` in a fresh interpreter; adds the whole process's time."""
     start_s = time.perf_counter()
     shown = subprocess.run(
-        [sys.executable, __file__, "--space", space, "--child", str(cache_dir),
-         "--nodes-per-pool", str(nodes_per_pool)],
-        capture_output=True, text=True, check=True,
+        [
+            sys.executable,
+            __file__,
+            "--space",
+            space,
+            "--child",
+            str(cache_dir),
+            "--nodes-per-pool",
+            str(nodes_per_pool),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(shown.stdout) | {"process_s": time.perf_counter() - start_s}
 
@@ -83,8 +95,10 @@ def main() -> None:
     if arguments.child:
         print(json.dumps(measure(arguments.space, arguments.child, arguments.nodes_per_pool)))
         return
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; "
-          f"core setup, {arguments.nodes_per_pool} nodes per pool")
+    print(
+        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; "
+        f"core setup, {arguments.nodes_per_pool} nodes per pool"
+    )
     print("space  cache  process_s  plan_s  stage1_s  stage2_s  status    USD/h     gap      unmet")
     for space in [arguments.space] if arguments.space else list(PlacementSpace):
         with tempfile.TemporaryDirectory() as folder:

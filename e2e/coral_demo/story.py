@@ -67,7 +67,9 @@ class Story:
         crds.mkdir(exist_ok=True)
         write_crds(crds)
         self._cluster.kubectl("apply", "--server-side", "-f", str(crds))
-        self._cluster.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd", "--all")
+        self._cluster.kubectl(
+            "wait", "--for=condition=Established", "--timeout=30s", "crd", "--all"
+        )
 
     def tell(self) -> None:
         """Run every scene."""

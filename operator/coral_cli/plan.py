@@ -85,8 +85,7 @@ def plan(
         result = planner.plan(read.problem, progress=step)
     document = plan_document(read.problem, result)
     document["refused_nodes"] = [
-        {"name": node.name, "reason": node.reason, "message": node.message}
-        for node in read.refused
+        {"name": node.name, "reason": node.reason, "message": node.message} for node in read.refused
     ]
     if output is OutputFormat.JSON:
         typer.echo(json.dumps(document, indent=2, allow_nan=False))

@@ -8,21 +8,32 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+
+    from coral_solver.planning.planner import Progress
 
 
 @contextmanager
-def progress_on_stderr() -> Iterator[Callable[[str], None]]:
-    """Show which step runs: a spinner on a terminal, a line per step elsewhere.
+def progress_on_stderr() -> Iterator[Progress]:
+    """Show which step runs: a spinner on a terminal, one line per step elsewhere.
 
     Yields
     ------
-    Callable
-        Takes the name of the step that begins.
+    Progress
+        Takes the name of a step, and the share of it that is done, or None.
     """
     console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield lambda step: console.print(f"{step} ...", markup=False)
+    if console.is_terminal:
+        with console.status("reading") as status:
+            yield lambda step, share: status.update(
+                step if share is None else f"{step} {share:.0%}"
+            )
         return
-    with console.status("reading") as status:
-        yield status.update
+    begun: set[str] = set()
+
+    def show_once(step: str, _share: float | None) -> None:
+        if step not in begun:
+            begun.add(step)
+            console.print(f"{step} ...", markup=False)
+
+    yield show_once

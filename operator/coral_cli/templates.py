@@ -58,7 +58,7 @@ def templates(
             ),
             model or (),
         )
-        step("stage 1: templates")
+        step("stage 1: templates", None)
         library = TemplateLibrary(
             LibraryOptions(max_nodes=max_nodes, cache_dir=cache_dir or default_cache_dir())
         )
@@ -97,9 +97,7 @@ def _usd_per_thousand_requests(template: ServingTemplate, prices: dict[NodeConfi
     return 1000.0 * per_second / template.capacity_req_per_s
 
 
-def _table(
-    title: str, ranked: list[ServingTemplate], prices: dict[NodeConfig, float]
-) -> Table:
+def _table(title: str, ranked: list[ServingTemplate], prices: dict[NodeConfig, float]) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("stages (layers on GPUs)")
     for column in ("req/s", "USD/h", "USD per 1,000 requests", "TTFT", "TPOT"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import kopf
 
+from coral_operator.kube.client import PAGE_SIZE
 from coral_operator.kube.kinds import DEPLOYMENTS, LEASES, PODS, SERVICES
 from coral_operator.observe.store import WATCHED
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
     from coral_operator.context import Context
     from coral_operator.observe.store import Watched
-
-LIST_CHUNK = 500
-"""Objects of one page of an initial list; bounds the memory of the start."""
 
 
 def build_registry(kubeconfig: str | None) -> kopf.OperatorRegistry:
@@ -87,7 +85,7 @@ def build_settings(lease_name: str, child_selector: str) -> kopf.OperatorSetting
     settings = kopf.OperatorSettings()
     # The kinds are fixed and their CRDs are checked at the start: no need to list CRDs.
     settings.scanning.disabled = True
-    settings.watching.chunk_size = LIST_CHUNK
+    settings.watching.chunk_size = PAGE_SIZE
     settings.networking.request_timeout = 30.0
     settings.posting.enabled = False
     settings.process.ultimate_exiting_timeout = 20.0

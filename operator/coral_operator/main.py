@@ -19,9 +19,7 @@ import typer
 from coral_operator.settings import LogFormat, Settings
 from coral_solver.domain.errors import CoralError
 
-app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-)
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command()

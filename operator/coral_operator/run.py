@@ -57,14 +57,13 @@ async def operate(settings: Settings) -> None:
     """
     configuration = await load_client_configuration(settings.kubeconfig)
     async with kube_client.ApiClient(configuration) as api, contextlib.AsyncExitStack() as stack:
-        kube = KubeClient(api)
-        await check_crds(kube)
+        await check_crds(KubeClient(api))
         clock = WallClock()
         nudge = Nudge(clock)
         store = Store(clock, nudge)
         heart = Heart(clock, HEART_LIMIT_S)
         lease = Lease(
-            kube,
+            KubeClient(api),
             LeaseOptions(
                 namespace=settings.lease_namespace,
                 name=settings.lease_name,
@@ -73,6 +72,7 @@ async def operate(settings: Settings) -> None:
             clock,
             nudge,
         )
+        kube = KubeClient(api, lambda: lease.is_held)
         process = PlanningProcess()
         counters = Metrics()
         statuses = StatusWriter(kube)
@@ -89,7 +89,7 @@ async def operate(settings: Settings) -> None:
                 counters=counters,
                 beat=heart.beat,
             ),
-            applier=Applier(kube, clock, lambda: lease.is_held),
+            applier=Applier(kube, clock),
             statuses=statuses,
             events=EventWriter(kube, clock, settings.identity),
             counters=counters,

@@ -138,6 +138,20 @@ class OperatorProcess:
         pairs = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
         return {name: float(value) for name, value in pairs}
 
+    def metrics_or_none(self) -> dict[str, float]:
+        """Return the samples; nothing while it does not serve them yet."""
+        try:
+            return self.metrics()
+        except OSError:
+            return {}
+
+    def worker_pid(self) -> int:
+        """Return the process id of its planning process."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        (pid,) = map(int, children.read_text(encoding="ascii").split())
+        return pid
+
     def health(self) -> str:
         """Return what its liveness probe says; raises where it is not alive."""
         return self._read(self.liveness_port, "healthz")

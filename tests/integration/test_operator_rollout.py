@@ -9,7 +9,7 @@ from operator_support import demand_of, model, running, service
 
 from coral_api.plans import instances_from
 from coral_api.servingplan import ServingPlan
-from coral_localcluster import gpu_nodes, READY_DELAY_ANNOTATION
+from coral_localcluster import READY_DELAY_ANNOTATION, gpu_nodes
 
 if TYPE_CHECKING:
     from operator_support import Bench

@@ -17,11 +17,12 @@ from coral_operator.kube.errors import (
     ConflictError,
     KubeError,
     KubeUnavailableError,
+    LeaseLostError,
     NotFoundError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from coral_operator.kube.kinds import Kind
 
@@ -30,6 +31,9 @@ Manifest = dict[str, Any]
 
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 """Media type that asks the API server for the metadata of objects alone."""
+
+PAGE_SIZE = 500
+"""Objects of one page of a list; bounds the memory that a list of all pods takes."""
 
 REQUEST_TIMEOUT_S = 15.0
 """Bound of one request. The Lease's renewal must fit several times into its duration."""
@@ -51,10 +55,16 @@ class KubeClient:
     ----------
     api
         Configured client of the official package; closed by its owner.
+    may_write
+        Asked before everything but reading, so that an operator that was frozen in the middle of a
+        step writes nothing more once it has lost the Lease.
     """
 
-    def __init__(self, api: kube_client.ApiClient) -> None:
-        self._dynamic = DynamicClient(api)  # type: ignore[no-untyped-call]
+    def __init__(
+        self, api: kube_client.ApiClient, may_write: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._may_write = may_write
+        self._dynamic = DynamicClient(api)
 
     async def get(self, kind: Kind, name: str, namespace: str | None = None) -> Manifest:
         """Read one object.
@@ -69,9 +79,21 @@ class KubeClient:
         return await self._request("get", kind.path(namespace, name))
 
     async def list_uids(self, kind: Kind) -> set[str]:
-        """Read the uids of all objects of a kind, over all namespaces, without the objects."""
-        answer = await self._request("get", kind.path(), header_params={"Accept": METADATA_ONLY})
-        return {item["metadata"]["uid"] for item in answer["items"] or ()}
+        """Read the uids of all objects of a kind, over all namespaces, page by page."""
+        uids: set[str] = set()
+        position: str | None = None
+        while True:
+            answer = await self._request(
+                "get",
+                kind.path(),
+                header_params={"Accept": METADATA_ONLY},
+                limit=PAGE_SIZE,
+                _continue=position,
+            )
+            uids |= {item["metadata"]["uid"] for item in answer["items"] or ()}
+            position = answer["metadata"].get("continue")
+            if not position:
+                return uids
 
     async def create(self, kind: Kind, body: Manifest) -> Manifest:
         """Create an object.
@@ -176,6 +198,8 @@ class KubeClient:
     async def _request(self, method: str, path: str, **params: object) -> Manifest:
         backoff_s = FIRST_BACKOFF_S
         for attempt in range(RETRIES + 1):
+            if method != "get" and not self._may_write():
+                raise LeaseLostError(f"{method.upper()} {path} was not sent: the Lease is not held")
             try:
                 return await self._request_once(method, path, **params)
             except KubeUnavailableError:
@@ -233,13 +257,11 @@ async def load_client_configuration(kubeconfig: str | None) -> kube_client.Confi
     configuration = kube_client.Configuration()
     try:
         if kubeconfig is not None:
-            await kube_config.load_kube_config(  # type: ignore[no-untyped-call]
+            await kube_config.load_kube_config(
                 config_file=kubeconfig, client_configuration=configuration
             )
         else:
-            kube_config.load_incluster_config(  # type: ignore[no-untyped-call]
-                client_configuration=configuration
-            )
+            kube_config.load_incluster_config(client_configuration=configuration)
     except kube_config.ConfigException as error:
         raise KubeError(
             f"no cluster to talk to ({error}): run in a pod with a service account, or name a "

@@ -114,8 +114,15 @@ class Store:
     def forget(self, uids: Iterable[str]) -> None:
         """Leave out from now on objects that a fresh list shows to be gone."""
         missing = set(uids) - self._gone_uids
-        self._gone_uids |= missing
         if missing:
+            kept = {
+                str(value["metadata"].get("uid"))
+                for by_key in self._indices.values()
+                for values in by_key.values()
+                for value in values
+            }
+            # What the index has dropped by itself since need not be remembered.
+            self._gone_uids = (self._gone_uids & kept) | missing
             self._nudge()
 
     def uids(self, index: str) -> set[str]:

@@ -43,7 +43,7 @@ class PlanningAnswer:
     plan
         The joint decision.
     baselines_usd_per_hour
-        Rent of other ways to plan for the same problem, by name; of those that serve no less.
+        Rent of other ways to plan for the same problem, by name. They may serve less.
     templates_s, allocation_s, baselines_s
         Time of stage 1, of stage 2, and of the other ways.
     """

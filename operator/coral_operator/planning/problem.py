@@ -110,12 +110,13 @@ def chain_inputs(
     free = without(pools, [*held, *reserved])
     planned_ids = {m.id for m in models}
     wanted = [i for i in in_force if i.template.model_id in planned_ids]
-    standing = [i for i in wanted if stands(i, free)]
     problem = PlanningProblem(
         models=tuple(models),
         pools=free,
         policy=policy_from(policy),
-        in_force=tuple(standing),
+        # Those that have lost their node too: no new instance may get the name of one, or its
+        # Deployment would wait for a pod that the dead node cannot end.
+        in_force=tuple(wanted),
     )
     held_ids = {i.template.model_id for i in held}
     return ChainInputs(
@@ -129,7 +130,7 @@ def chain_inputs(
         ),
         held=tuple(held),
         held_outcomes=_held_outcomes(current, held_refs, held_ids),
-        lost=tuple(i.name for i in wanted if i not in standing),
+        lost=tuple(i.name for i in wanted if not stands(i, free)),
         hashes=Hashes(
             spec=digest(
                 [(s.ref, s.uid, spec_hash(s.service)) for s in planned if s.service is not None],

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import pickle
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coral_operator.planning.messages import PlanningRequest
+
+ENDING_S = 5.0
+"""Time that a process gets to end after it has closed its output."""
 
 WORKER_COMMAND = (sys.executable, "-m", "coral_operator.planning.worker")
 
@@ -89,7 +93,7 @@ class PlanningProcess:
                 "solveTimeLimitSeconds in the PlanningPolicy or give the operator more CPU"
             ) from None
         except (asyncio.IncompleteReadError, ConnectionError):
-            code = await self.stop()
+            code = await self._ended()
             raise WorkerCrashedError(
                 f"the planning process ended with status {code} before it answered; if it was "
                 "killed for memory, raise the operator's memory limit"
@@ -109,9 +113,19 @@ class PlanningProcess:
         process, self._process = self._process, None
         if process is None:
             return None
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
+        if process.returncode is None:
+            # Not process.kill(): it may collect the child itself, and asyncio then knows no status.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
         return await process.wait()
+
+    async def _ended(self) -> int | None:
+        """Return the exit status of a process that has closed its end: it is ending by itself."""
+        if self._process is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ENDING_S):
+                    await self._process.wait()
+        return await self.stop()
 
     async def _exchange(self, request: bytes) -> object:
         process = self._process

@@ -82,15 +82,13 @@ class Applier:
     ----------
     kube, clock
         Requests, and durations.
-    may_act
-        Asked before every write; False stops the pass: another operator leads.
     """
 
-    def __init__(self, kube: KubeClient, clock: Clock, may_act: Callable[[], bool]) -> None:
+    def __init__(self, kube: KubeClient, clock: Clock) -> None:
         self._kube = kube
         self._clock = clock
-        self._may_act = may_act
         self._written: dict[ChildKey, _Written] = {}
+        self._seen: set[ChildKey] = set()
         self._seats = asyncio.Semaphore(PARALLEL_REQUESTS)
 
     async def run(
@@ -124,12 +122,14 @@ class Applier:
         deleted = await self._each(doomed, self._delete, problems)
         # Deployments of the same pass may need the GPUs of what was just removed: their pods wait.
         by_key = {child_key(child): child for child in live}
+        self._seen |= by_key.keys() & self._written.keys()
         due = [m for key, m in wanted.items() if self._is_due(key, m, by_key.get(key))]
         applied = await self._each(
             due, lambda manifest: self._apply(manifest, by_key.get(child_key(manifest))), problems
         )
         for key in deleted:
             self._written.pop(key, None)
+            self._seen.discard(key)
         return ApplyReport(tuple(applied), tuple(deleted), tuple(problems))
 
     def _is_due(self, key: ChildKey, manifest: Manifest, live: Manifest | None) -> bool:
@@ -137,7 +137,9 @@ class Applier:
         if written is None or written.digest != _digest(manifest):
             return True
         if live is None:
-            return self._clock.monotonic_s() - written.at_s > VISIBLE_WITHIN_S
+            # The watch had it and has it no more; or had not the time to bring it yet.
+            is_late = self._clock.monotonic_s() - written.at_s > VISIBLE_WITHIN_S
+            return key in self._seen or is_late
         # The generation rises when somebody changes the spec; ours was the last one known.
         return int(live["metadata"].get("generation", 0)) > written.generation
 
@@ -161,6 +163,7 @@ class Applier:
                     )
                 live = found
         answer = await self._kube.apply(kind, manifest, force=live is not None)
+        self._seen.discard(child_key(manifest))
         self._written[child_key(manifest)] = _Written(
             _digest(manifest),
             int(answer["metadata"].get("generation", 0)),
@@ -203,8 +206,6 @@ class Applier:
 
         async def one(manifest: Manifest) -> None:
             async with self._seats:
-                if not self._may_act():
-                    return
                 try:
                     await work(manifest)
                 except KubeError as error:

@@ -68,7 +68,7 @@ PLAN_BOUND = Metric(
 PLAN_GAP = Metric("coral_plan_gap", "Relative gap of a level of the objective.", (*_PLAN, "level"))
 BASELINE_COST = Metric(
     "coral_plan_baseline_cost_usd_per_hour",
-    "Rent of another way to plan, for the same input.",
+    "Rent of another way to plan, for the same input; it may serve less.",
     (*_PLAN, "baseline"),
 )
 PLANS = Metric(

@@ -36,6 +36,9 @@ _EVERYTHING_SHARE = 0.4
 _SERVED_SHARE = 0.7
 """Share of the time left that the served levels may take together."""
 
+_STEP_SHARE = 0.4
+"""Share of what is left of that which one step may take: the worst off come first."""
+
 
 @dataclass(slots=True)
 class LevelBounds:
@@ -251,7 +254,8 @@ class _Search:
                 program,
                 {least: 1.0},
                 maximize=True,
-                limit_s=(until_s - self._clock.monotonic_s()) / max(1, steps - position + 1),
+                limit_s=(until_s - self._clock.monotonic_s())
+                * max(_STEP_SHARE, 1.0 / max(1, steps - position + 1)),
                 hint=hint,
             )
             self.found.bounds[group.served_level(ahead + position)] = min(1.0, result.bound)

@@ -49,6 +49,8 @@ class ClosedLoopPrediction:
         Mean time to the first token, and per output token after it.
     output_tokens_per_s, requests_per_s
         Throughput of the whole deployment.
+    running_share
+        Share of the clients whose requests fit into the KV cache and the engine's limits together.
     status
         ``ok``, or a CamelCase word for why there is no prediction; the figures are then NaN.
     message
@@ -59,6 +61,7 @@ class ClosedLoopPrediction:
     tpot_ms: float
     output_tokens_per_s: float
     requests_per_s: float
+    running_share: float
     status: str
     message: str = ""
 
@@ -76,6 +79,7 @@ def predict_closed_loop(
     link: Link | None = None,
     max_num_seqs: int | None = None,
     max_num_batched_tokens: int | None = None,
+    num_requests: int | None = None,
     parameters: PerformanceParameters = DEFAULT_PARAMETERS,
 ) -> ClosedLoopPrediction:
     """Predict latencies and throughput of aggregated vLLM serving with vLLM's defaults.
@@ -89,12 +93,14 @@ def predict_closed_loop(
     input_tokens, output_tokens
         Mean lengths.
     concurrency
-        Clients that each send the next request when the last one is answered, ten requests each;
-        infinity means 1,000 requests sent at once.
+        Clients that each send the next request when the last one is answered; infinity means that
+        all requests are sent at once.
     link
         Link between the GPUs; None: the usual one of the GPU type.
     max_num_seqs, max_num_batched_tokens
         Engine settings; None: vLLM's default on this GPU.
+    num_requests
+        Requests of the whole benchmark; None: ten for each client, 1,000 in a burst.
     parameters
         Values of the performance model.
 
@@ -138,9 +144,12 @@ def predict_closed_loop(
             f"KV cache on {tensor_parallel * pipeline_parallel} x {gpu.name}; a request needs "
             f"{longest:.0f}",
         )
-    burst = math.isinf(concurrency)
-    clients = BURST_REQUESTS if burst else max(1, round(concurrency))
-    count = BURST_REQUESTS if burst else clients * ROUNDS
+    if math.isinf(concurrency):
+        count = num_requests or BURST_REQUESTS
+        clients = count
+    else:
+        clients = max(1, round(concurrency))
+        count = num_requests or clients * ROUNDS
     inputs, outputs = _lengths(count, input_tokens, output_tokens)
     by_tokens, by_sampled, decode_s, prompt_s = _tables(steps, layers, budget, seqs)
     ttft_s, tpot_s, duration_s = simulate_clients(
@@ -159,12 +168,14 @@ def predict_closed_loop(
         kv_tokens,
     )
     waves = count / clients
+    mean_held = input_tokens + output_tokens / 2
     duration_s += parameters.request_overhead_s * waves
     return ClosedLoopPrediction(
         ttft_ms=(ttft_s + parameters.request_overhead_s) * 1e3,
         tpot_ms=tpot_s * 1e3,
         output_tokens_per_s=float(outputs.sum()) / duration_s,
         requests_per_s=count / duration_s,
+        running_share=min(1.0, min(seqs, kv_tokens / mean_held) / clients),
         status=OK,
     )
 
@@ -224,6 +235,7 @@ def _refused(reason: str, message: str) -> ClosedLoopPrediction:
         tpot_ms=math.nan,
         output_tokens_per_s=math.nan,
         requests_per_s=math.nan,
+        running_share=math.nan,
         status=reason,
         message=message,
     )
@@ -268,7 +280,7 @@ def _tables(
     tokens = np.arange(max(budget, seqs) + 1, dtype=np.float64)
     sampled = np.arange(2 * seqs + 1, dtype=np.float64)
     plain = StepLoad(tokens, 0.0, 0.0, 0.0, 0.0)
-    empty = StepLoad(1.0, 0.0, 0.0, 0.0, sampled)
+    empty = StepLoad(np.ones_like(sampled), 0.0, 0.0, 0.0, sampled)
     layer = steps.layer_s(plain)
     by_tokens, by_sampled = [], []
     for s, j in enumerate(layers):

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 HOPPER_CAPABILITY = (9, 0)
 ACTIVATION_BYTES = 2.0
+ALL_EXPERTS = 1.0 - 1e-9
+"""Largest share of the experts that a token goes to: keeps the logarithm of the rest finite."""
 
 
 class StepLoad(NamedTuple):
@@ -183,7 +185,7 @@ class StepModel:
         arch, parameters = self.arch, self.parameters
         # Every token picks k of E experts. E (1 - (1 - k/E)^n) of them are touched by n
         # independent tokens; popular experts make n tokens count like fewer.
-        share = arch.experts_per_token / arch.experts
+        share = min(arch.experts_per_token / arch.experts, ALL_EXPERTS)
         draws = tokens**parameters.routing_exponent
         touched = arch.experts * -np.expm1(draws * np.log1p(-share))
         rows = tokens * arch.experts_per_token + parameters.expert_padding_rows * touched

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from coral_solver.domain.clock import Clock
     from coral_solver.domain.plan import AllocationPlan, PlanningProblem
 
+    Progress = Callable[[str, float | None], None]
+    """Takes the name of a step, and the share of it that is done, or None."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanningOptions:
@@ -84,7 +87,9 @@ class Planner:
         For the solve times and the time limits.
     """
 
-    def __init__(self, options: PlanningOptions | None = None, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, options: PlanningOptions | None = None, *, clock: Clock | None = None
+    ) -> None:
         self.options = options or PlanningOptions()
         self._clock = clock or WallClock()
         self._library = TemplateLibrary(
@@ -96,9 +101,7 @@ class Planner:
             )
         )
 
-    def plan(
-        self, problem: PlanningProblem, *, progress: Callable[[str], None] | None = None
-    ) -> PlanningResult:
+    def plan(self, problem: PlanningProblem, *, progress: Progress | None = None) -> PlanningResult:
         """Decide what runs where.
 
         Parameters
@@ -106,7 +109,8 @@ class Planner:
         problem
             Models, pools, policy, and the instances in force.
         progress
-            Called with a few words whenever a step begins.
+            Called with the name of a step when it begins, and with the share of it that is done
+            where that is known.
 
         Returns
         -------
@@ -121,13 +125,14 @@ class Planner:
             If the checker rejects the plan: a bug, and the plan must not be used.
         """
         validate_problem(problem)
-        report = progress or (lambda _step: None)
+        report = progress or (lambda _step, _share: None)
         start_s = self._clock.monotonic_s()
-        report("stage 1: templates")
-        self._library.prepare(problem)
+        self._library.prepare(
+            problem, lambda done, total: report("stage 1: templates", done / total)
+        )
         templates_done_s = self._clock.monotonic_s()
 
-        report("stage 2: allocation")
+        report("stage 2: allocation", None)
         allocation_options = AllocationOptions(
             time_limit_s=self.options.time_limit_s,
             relative_gap=self.options.relative_gap,
@@ -139,7 +144,7 @@ class Planner:
 
         baselines: dict[str, AllocationPlan] = {}
         if self.options.with_baselines:
-            report("baselines: what the peers would do")
+            report("baselines: what the peers would do", None)
             baselines = run_baselines(
                 problem, self._library, options=allocation_options, clock=self._clock
             )

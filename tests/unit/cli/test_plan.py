@@ -30,7 +30,13 @@ def test_the_table_says_what_runs_where_and_what_it_costs(
 ) -> None:
     done = coral(*arguments)
     assert done.exit_code == 0
-    for said in ("What runs where", "qwen3-32b", "baseline homogeneous", "bound holds for", "USD/h"):
+    for said in (
+        "What runs where",
+        "qwen3-32b",
+        "baseline homogeneous",
+        "bound holds for",
+        "USD/h",
+    ):
         assert said in done.stdout
 
 
@@ -70,9 +76,7 @@ def test_the_parts_of_the_cost_add_up(coral: Coral, arguments: list[str]) -> Non
     document = json.loads(coral(*arguments, "-o", "json").stdout)
     rent = sum(instance["usd_per_hour"] for instance in document["instances"])
     assert document["rent_usd_per_hour"] == pytest.approx(rent)
-    assert document["cost_usd_per_hour"] == pytest.approx(
-        rent + document["switching_usd_per_hour"]
-    )
+    assert document["cost_usd_per_hour"] == pytest.approx(rent + document["switching_usd_per_hour"])
 
 
 def test_demand_beyond_the_gpus_is_stated_and_sets_the_exit_code(
@@ -139,9 +143,7 @@ def test_a_cluster_dump_is_planned_like_the_cluster(
         yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": [node, cordoned]}),
         encoding="utf-8",
     )
-    done = coral(
-        "plan", "-f", SERVICES, "--cluster", dump, "-o", "json", *arguments[5:]
-    )
+    done = coral("plan", "-f", SERVICES, "--cluster", dump, "-o", "json", *arguments[5:])
     document = json.loads(done.stdout)
     assert {name for i in document["instances"] for name in i["nodes"]} == {"gpu-1"}
     assert [node["name"] for node in document["refused_nodes"]] == ["gpu-2"]

@@ -31,7 +31,7 @@ def time():
 
 @pytest.fixture
 def applier(kube, time) -> Applier:
-    return Applier(kube, time, lambda: True)
+    return Applier(kube, time)
 
 
 def run(applier, wanted, live=(), superfluous=(), known=KNOWN):
@@ -70,7 +70,14 @@ def test_a_child_that_somebody_edited_is_put_right(applier):
     assert len(run(applier, [child()], live=[edited]).applied) == 1
 
 
-def test_a_child_that_somebody_deleted_is_made_again_once_the_watch_had_its_time(applier, time):
+def test_a_child_that_the_watch_had_and_lost_is_made_again_at_once(applier):
+    run(applier, [child()])
+    run(applier, [child()], live=[child()])
+    assert len(run(applier, [child()]).applied) == 1
+    assert run(applier, [child()]).applied == ()
+
+
+def test_a_child_that_the_watch_never_brings_is_made_again_after_its_time(applier, time):
     run(applier, [child()])
     assert run(applier, [child()]).applied == ()
     time.advance(VISIBLE_WITHIN_S + 1)
@@ -132,10 +139,3 @@ def test_where_the_server_cannot_say_children_stay(applier, kube):
     report = run(applier, [], superfluous=[doomed], known=frozenset())
     assert (report.deleted, kube.names(DEPLOYMENTS)) == ((), ["i-s0"])
     assert len(report.problems) == 1
-
-
-def test_an_operator_that_lost_the_lease_writes_nothing_more(kube, time):
-    doomed = kube.put(DEPLOYMENTS, child("old"))
-    report = run(Applier(kube, time, lambda: False), [child()], superfluous=[doomed])
-    assert (report.applied, report.deleted) == ((), ())
-    assert kube.names(DEPLOYMENTS) == ["old-s0"]

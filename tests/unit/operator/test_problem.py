@@ -96,10 +96,10 @@ def test_a_model_taken_out_of_the_spec_and_a_deleted_service_are_neither_held_no
     assert (found.held, found.lost) == ((), ())
 
 
-def test_an_instance_whose_node_is_gone_is_lost():
+def test_an_instance_whose_node_is_gone_is_lost_but_its_name_is_not_free():
     before = record([service()], instance("i", "a"), instance("j", "b"))
     found = inputs([service()], current=before, pools=(pool(("b", 4)),))
-    assert [i.name for i in found.problem.in_force] == ["j"]
+    assert [i.name for i in found.problem.in_force] == ["i", "j"]
     assert found.lost == ("i",)
 
 

@@ -163,11 +163,8 @@ def simulate(setup: Engine, requests: list[Request]) -> None:
             running -= 1
             waiting.appendleft(victim)
         decodes = len(batch.decoding)
-        context = sum(r.kv_tokens for r in batch.decoding) / decodes if decodes else 0.0
         budget = setup.budget_tokens - decodes
         kv_used += decodes
-        for request in batch.decoding:
-            request.kv_tokens += 1
         chunks: list[tuple[int, float]] = []
 
         def feed(request: Request) -> bool:
@@ -197,7 +194,7 @@ def simulate(setup: Engine, requests: list[Request]) -> None:
             running += 1
             if setup.phase is Phase.DECODE and request.preempted == 0:
                 # The prompt's KV cache came over the network; it decodes from the next step on.
-                kv_used += request.prompt_left
+                kv_used += request.prompt_left + 1
                 request.kv_tokens, request.prompt_left = request.prompt_left, 0
                 batch.decoding.append(request)
                 decodes += 1
@@ -207,6 +204,9 @@ def simulate(setup: Engine, requests: list[Request]) -> None:
                 prefilling.append(request)
         if not decodes and not chunks:
             return False
+        context = sum(r.kv_tokens for r in batch.decoding) / decodes if decodes else 0.0
+        for request in batch.decoding:
+            request.kv_tokens += 1
         start_s = now_s
         for s, clock in enumerate(setup.stages):
             start_s = max(start_s, free_s[s]) + clock.step_s(decodes, context, chunks)

@@ -1,0 +1,462 @@
+"""Whole plans for small problems, against arithmetic and against brute force."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.unit.allocation.support import (
+    brute_force,
+    config,
+    model,
+    pool,
+    problem,
+    running,
+    seeded,
+    shares_of,
+    source,
+    template,
+)
+
+from coral_solver.allocation.allocate import allocate
+from coral_solver.allocation.options import AllocationOptions
+from coral_solver.domain.hardware import CapacityKind
+from coral_solver.domain.plan import Policy, ScarcityPolicy, SolveStatus
+from coral_solver.domain.workload import Phase, ServingMode
+
+L4, L4X2, L4X4 = config("L4"), config("L4", 2), config("L4", 4)
+T4 = config("T4")
+DISAGGREGATED, AUTO = ServingMode.DISAGGREGATED, ServingMode.AUTO
+PRIORITY = Policy(scarcity=ScarcityPolicy.PRIORITY)
+
+
+def levels(plan):
+    return {level.level: level.value for level in plan.objective}
+
+
+def outcome(plan, name="a"):
+    return next(o for o in plan.outcomes if o.model_id == f"ns/svc/{name}")
+
+
+def test_the_cheaper_of_two_gpu_types_serves_the_demand():
+    # 3 req/s: three L4 at 1 USD carry 1 each; two T4 at 0.4 USD carry 0.5 each -> six T4 = 2.4.
+    given = problem(
+        [model(demand=3)], [pool("L4", 1, [1] * 4), pool("T4", 1, [1] * 8, gpu_usd=0.4)]
+    )
+    plan = allocate(given, source(template("a", 1, L4), template("a", 0.5, T4)))
+    assert plan.status is SolveStatus.OPTIMAL
+    assert plan.cost_usd_per_hour == pytest.approx(2.4)
+    assert [i.template.config_counts[T4] for i in plan.instances] == [1] * 6
+    assert outcome(plan).reason == "Served"
+    assert outcome(plan).unmet_req_per_s == 0
+
+
+def test_starting_is_charged_once_over_the_payback_horizon():
+    # 2 USD/h of rent, 900 s of start over 3600 s: 0.5 USD/h on top.
+    given = problem([model(demand=2)], [pool("L4", 2, [2], start_time_s=900)])
+    plan = allocate(given, source(template("a", 2, L4X2)))
+    assert plan.rent_usd_per_hour == pytest.approx(2)
+    assert plan.switching_usd_per_hour == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_cost_and_shares_equal_brute_force(seed):
+    rng = seeded(seed)
+    pools = [
+        pool("L4", 2, [rng.randint(0, 2) for _ in range(2)], gpu_usd=rng.choice([0.7, 1.0])),
+        pool("T4", 1, [1] * rng.randint(0, 2), gpu_usd=rng.choice([0.3, 0.5]), start_time_s=360),
+        pool("L4", 2, [2], gpu_usd=0.5, kind=CapacityKind.SPOT, site_factor=rng.choice([1, 0.8])),
+    ]
+    templates = [
+        template("a", rng.choice([1.0, 1.3]), L4),
+        template("a", rng.choice([2.5, 3.1]), L4X2),
+        template("b", rng.choice([0.5, 0.8]), T4),
+        template("b", rng.choice([1.7, 2.2]), L4, T4),
+    ]
+    given = problem([model("a", rng.choice([1, 3, 6])), model("b", rng.choice([0.5, 2, 3]))], pools)
+    plan = allocate(given, source(*templates))
+    shares, cost = brute_force(given, templates)
+    assert shares_of(plan) == pytest.approx(shares, abs=2e-4)
+    assert plan.cost_usd_per_hour == pytest.approx(cost, rel=2e-4)
+    assert plan.status is SolveStatus.OPTIMAL
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("sum_regions", [False, True])
+def test_phases_pair_inside_a_region_as_brute_force_says(seed, sum_regions):
+    rng = seeded(100 + seed)
+    pools = [
+        pool("L4", 1, [1] * rng.randint(1, 3), region="r1"),
+        pool("L4", 1, [1] * rng.randint(1, 3), region="r2", gpu_usd=0.9),
+        pool("T4", 1, [1] * rng.randint(0, 1), region="r2", gpu_usd=0.4),
+    ]
+    templates = [
+        template("a", rng.choice([2.0, 3.0]), L4, phase=Phase.PREFILL),
+        template("a", rng.choice([1.0, 1.5]), L4, phase=Phase.DECODE),
+        template("a", 0.4, T4, phase=Phase.DECODE),
+        template("a", rng.choice([0.6, 0.9]), L4, phase=Phase.WHOLE),
+    ]
+    given = problem([model(demand=rng.choice([1.0, 2.0, 4.0]), serving=AUTO)], pools)
+    options = AllocationOptions(sum_regions=sum_regions)
+    plan = allocate(given, source(*templates), options=options)
+    shares, cost = brute_force(given, templates, sum_regions=sum_regions)
+    assert shares_of(plan) == pytest.approx(shares, abs=2e-4)
+    assert plan.cost_usd_per_hour == pytest.approx(cost, rel=2e-4)
+
+
+def test_prefill_and_decode_in_different_regions_do_not_pair():
+    pools = [pool("L4", 1, [1], region="r1"), pool("T4", 1, [1], region="r2")]
+    templates = [
+        template("a", 1, L4, phase=Phase.PREFILL),
+        template("a", 1, T4, phase=Phase.DECODE),
+    ]
+    given = problem([model(serving=DISAGGREGATED)], pools)
+    apart = allocate(given, source(*templates))
+    assert apart.instances == ()
+    assert outcome(apart).reason == "CapacityShort"
+    together = allocate(given, source(*templates), options=AllocationOptions(sum_regions=True))
+    assert outcome(together).reason == "Served"
+
+
+def test_one_plan_mixes_aggregated_and_disaggregated_serving():
+    # One pair carries 2, the only T4 carries 1 whole: both are needed for 3.
+    pools = [pool("L4", 1, [1, 1]), pool("T4", 1, [1])]
+    templates = [
+        template("a", 2, L4, phase=Phase.PREFILL),
+        template("a", 2, L4, phase=Phase.DECODE),
+        template("a", 1, T4),
+    ]
+    plan = allocate(problem([model(demand=3, serving=AUTO)], pools), source(*templates))
+    assert {i.template.phase for i in plan.instances} == set(Phase)
+    assert outcome(plan).capacity_req_per_s == pytest.approx(3)
+
+
+def test_scarce_gpus_are_shared_in_proportion_to_demand():
+    # 6 GPUs of 1 req/s for demands of 4 and 8: shares 1/2 and 1/2.
+    given = problem([model("a", 4), model("b", 8)], [pool("L4", 1, [1] * 6)])
+    plan = allocate(given, source(template("a", 1, L4), template("b", 1, L4)))
+    assert outcome(plan, "a").unmet_req_per_s == pytest.approx(2)
+    assert outcome(plan, "b").unmet_req_per_s == pytest.approx(4)
+    assert levels(plan)["served_share"] == pytest.approx(0.5)
+    assert levels(plan)["served_share_2"] == pytest.approx(0.5)
+
+
+def test_what_the_worst_off_model_cannot_use_goes_to_the_next():
+    # Model a runs on the single T4 only (share 1/4); b and c share four L4: 2 of 4 each.
+    models = [model("a", 4), model("b", 4), model("c", 4)]
+    templates = [template("a", 1, T4), template("b", 1, L4), template("c", 1, L4)]
+    given = problem(models, [pool("T4", 1, [1]), pool("L4", 1, [1] * 4)])
+    plan = allocate(given, source(*templates))
+    assert shares_of(plan) == pytest.approx([0.25, 0.5, 0.5])
+    assert [i.template.model_id[-1] for i in plan.instances].count("b") == 2
+
+
+def test_under_priority_a_lower_class_gets_what_the_higher_one_leaves():
+    models = [model("a", 4, priority=1), model("b", 8, priority=5)]
+    given = problem(models, [pool("L4", 1, [1] * 10)], policy=PRIORITY)
+    plan = allocate(given, source(template("a", 1, L4), template("b", 1, L4)))
+    assert outcome(plan, "b").reason == "Served"
+    assert outcome(plan, "a").capacity_req_per_s == pytest.approx(2)
+    assert levels(plan)["served_share_p5"] == 1
+    assert levels(plan)["served_share_p1"] == pytest.approx(0.5)
+
+
+def test_inside_a_priority_class_shares_are_leximin():
+    models = [model("a", 4, priority=1), model("b", 4, priority=1), model("c", 9, priority=9)]
+    given = problem(models, [pool("L4", 1, [1] * 13)], policy=PRIORITY)
+    templates = [template(name, 1, L4) for name in "abc"]
+    plan = allocate(given, source(*templates))
+    assert [outcome(plan, n).capacity_req_per_s for n in "abc"] == pytest.approx([2, 2, 9])
+
+
+def test_headroom_comes_after_every_raw_demand():
+    # Five GPUs: a and b want 2 each, a wants one more as headroom (2 x 1.5 = 3).
+    models = [model("a", 2, headroom=0.5), model("b", 2)]
+    templates = [template("a", 1, L4), template("b", 1, L4)]
+    plan = allocate(problem(models, [pool("L4", 1, [1] * 4)]), source(*templates))
+    assert shares_of(plan) == [1, 1]
+    # The target of 3 is missed by 1.
+    assert levels(plan)["soft_shortfall"] == pytest.approx(1 / 3)
+    assert "headroom" in outcome(plan, "a").message
+    plan = allocate(problem(models, [pool("L4", 1, [1] * 5)]), source(*templates))
+    assert outcome(plan, "a").capacity_req_per_s == pytest.approx(3)
+    assert levels(plan)["soft_shortfall"] == 0
+
+
+def test_replicas_run_without_demand_and_in_pairs_when_disaggregated():
+    models = [
+        model("a", 0, min_replicas=2),
+        model("b", 0, min_replicas=1, serving=DISAGGREGATED),
+        model("c", 0),
+    ]
+    templates = [
+        template("a", 1, L4X2),
+        template("a", 0.2, L4),
+        template("b", 1, L4, phase=Phase.PREFILL),
+        template("b", 1, L4, phase=Phase.DECODE),
+        template("c", 1, L4),
+    ]
+    plan = allocate(problem(models, [pool("L4", 4, [4, 4])]), source(*templates))
+    # Two single GPUs for a, one prefill and one decode for b, nothing for c.
+    assert plan.cost_usd_per_hour == pytest.approx(4)
+    assert {o.reason for o in plan.outcomes} == {"NoDemand"}
+
+
+def test_missing_replicas_are_a_stated_shortfall():
+    plan = allocate(
+        problem([model("a", 1, min_replicas=4)], [pool("L4", 1, [1])]), source(template("a", 1, L4))
+    )
+    assert levels(plan)["soft_shortfall"] == pytest.approx(0.75)
+    assert "1 of 4 wanted replicas" in outcome(plan).message
+
+
+def test_slices_of_one_node_serve_several_models():
+    models = [model("a", 1), model("b", 1), model("c", 1)]
+    templates = [template("a", 1, L4X4), template("b", 1, L4X2), template("c", 1, L4)]
+    plan = allocate(problem(models, [pool("L4", 8, [7])]), source(*templates))
+    assert shares_of(plan) == [1, 1, 1]
+    assert len({s.node for i in plan.instances for s in i.slices}) == 1
+
+
+def test_whole_nodes_only_refuses_slices():
+    given = problem([model()], [pool("L4", 4, [4])])
+    whole = AllocationOptions(whole_nodes_only=True)
+    assert allocate(given, source(template("a", 1, L4))).instances
+    plan = allocate(given, source(template("a", 1, L4)), options=whole)
+    assert outcome(plan).reason == "NoTemplate"
+
+
+def test_an_instance_may_mix_pools_of_one_gpu_type():
+    # Two slices of the same configuration, but each pool has one GPU only.
+    pools = [pool("L4", 1, [1]), pool("L4", 1, [1], kind=CapacityKind.SPOT, gpu_usd=0.5)]
+    plan = allocate(problem([model()], pools), source(template("a", 1, L4, L4)))
+    assert plan.cost_usd_per_hour == pytest.approx(1.5)
+    assert len({s.pool for s in plan.instances[0].slices}) == 2
+
+
+def test_the_slowest_site_of_an_instance_slows_all_of_it():
+    # Demand 1: on the slow cheap pool one instance carries 0.5, so two are needed (2 x 2 x 0.3);
+    # on the fast one, one is enough (2 x 1.0). Mixing would be slow and dear.
+    pools = [
+        pool("L4", 1, [1] * 4, gpu_usd=0.3, kind=CapacityKind.SPOT, site_factor=0.5),
+        pool("L4", 1, [1] * 4),
+    ]
+    plan = allocate(problem([model()], pools), source(template("a", 1, L4, L4)))
+    assert plan.cost_usd_per_hour == pytest.approx(1.2)
+    assert outcome(plan).capacity_req_per_s == pytest.approx(1.0)
+    fast = [replace(pools[0], node_usd_per_hour=0.6), pools[1]]
+    plan = allocate(problem([model()], fast), source(template("a", 1, L4, L4)))
+    assert plan.cost_usd_per_hour == pytest.approx(2.0)
+
+
+def test_an_instance_in_force_stays_until_moving_pays():
+    # L4 at 1.0 runs; T4 at 0.9 would save 0.1 an hour, starting it costs 0.9 x 300 / 3600 = 0.075.
+    l4 = pool("L4", 1, [1, 1])
+    t4 = pool("T4", 1, [1], gpu_usd=0.9, start_time_s=300)
+    a_l4, a_t4 = template("a", 1, L4), template("a", 1, T4)
+    old = running("a-0000-1", a_l4, l4, "r1-l4x1-on-demand-1")
+    given = problem([model()], [l4, t4], in_force=[old])
+    plan = allocate(given, source(a_l4, a_t4))
+    assert [i.template.config_counts[T4] for i in plan.instances] == [1]
+    assert plan.switching_usd_per_hour == pytest.approx(0.075)
+    slower = problem([model()], [l4, replace(t4, start_time_s=480)], in_force=[old])
+    plan = allocate(slower, source(a_l4, a_t4))  # starting now costs 0.12
+    assert plan.instances == (old,)
+    assert plan.switching_usd_per_hour == 0
+
+
+def test_a_longer_payback_horizon_moves_earlier():
+    l4, t4 = pool("L4", 1, [1]), pool("T4", 1, [1], gpu_usd=0.9, start_time_s=480)
+    templates = [template("a", 1, L4), template("a", 1, T4)]
+    old = running("a-0000-1", templates[0], l4, "r1-l4x1-on-demand-0")
+    given = problem([model()], [l4, t4], in_force=[old], policy=Policy(payback_horizon_s=7200))
+    plan = allocate(given, source(*templates))
+    assert plan.instances[0].template is templates[1]
+
+
+def test_templates_in_force_that_the_source_forgot_are_kept():
+    l4 = pool("L4", 1, [1, 1], start_time_s=360)
+    old = running("a-0000-1", template("a", 1, L4), l4, "r1-l4x1-on-demand-0")
+    plan = allocate(problem([model()], [l4], in_force=[old]), source())
+    assert plan.instances == (old,)
+    assert outcome(plan).reason == "Served"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pools": ()},
+        {"pools": (pool("L4", 1, [0]),)},
+        {"models": ()},
+        {"models": (model(allowed=frozenset({"H100"})),)},
+        {"models": (model(serving=DISAGGREGATED),)},
+    ],
+)
+def test_what_is_in_force_goes_when_its_ground_is_gone(change):
+    l4 = pool("L4", 1, [1, 1])
+    old = running("a-0000-1", template("a", 1, L4), l4, "r1-l4x1-on-demand-0")
+    given = replace(problem([model()], [l4], in_force=[old]), **change)
+    assert allocate(given, source(old.template)).instances == ()
+
+
+def test_an_instance_whose_node_is_full_now_starts_anew_elsewhere():
+    l4 = pool("L4", 1, [0, 1])
+    old = running("a-0000-1", template("a", 1, L4), l4, "r1-l4x1-on-demand-0")
+    plan = allocate(problem([model()], [l4], in_force=[old]), source(old.template))
+    assert plan.instances[0].name != old.name
+    assert plan.instances[0].slices[0].node == "r1-l4x1-on-demand-1"
+
+
+def test_instances_that_share_a_node_leave_exactly_what_is_free():
+    # Node of 4: two singles in force. A x2 fits beside them, a x4 only without both.
+    l4 = pool("L4", 4, [4], start_time_s=360)
+    single = template("a", 1, L4)
+    old = [running(f"a-0000-{i}", single, l4, "r1-l4x4-on-demand-0") for i in (1, 2)]
+    beside = problem([model("a", 2), model("b", 1)], [l4], in_force=old)
+    plan = allocate(beside, source(single, template("b", 1, L4X2)))
+    assert shares_of(plan) == [1, 1]
+    assert set(old) <= set(plan.instances)
+    plan = allocate(beside, source(single, template("b", 1, L4X4)))
+    # b needs the whole node; a and b cannot both be served: leximin gives a its one or two.
+    assert shares_of(plan) == pytest.approx([0, 1])
+
+
+def test_one_of_two_scattered_instances_moves_when_that_makes_room():
+    # Two nodes of 4, one single on each; a x4 needs a whole node. Moving one single costs
+    # 1 USD x 360 / 3600 = 0.1; the x4 costs 4 + 0.4.
+    l4 = pool("L4", 4, [4, 4], start_time_s=360)
+    single = template("a", 1, L4)
+    old = [running(f"a-0000-{i}", single, l4, f"r1-l4x4-on-demand-{i}") for i in (0, 1)]
+    given = problem([model("a", 2), model("b", 1)], [l4], in_force=old)
+    plan = allocate(given, source(single, template("b", 1, L4X4)))
+    assert shares_of(plan) == [1, 1]
+    assert len(set(old) & set(plan.instances)) == 1
+    assert plan.switching_usd_per_hour == pytest.approx(0.5)
+    assert plan.status is SolveStatus.OPTIMAL
+
+
+def test_a_plan_in_force_does_not_change_for_nothing():
+    pools = [pool("L4", 4, [4, 3], start_time_s=300), pool("T4", 1, [1] * 3, gpu_usd=0.5)]
+    templates = [
+        template("a", 1, L4),
+        template("a", 2.5, L4X2),
+        template("b", 1.5, L4, T4),
+        template("b", 0.7, T4),
+    ]
+    given = problem([model("a", 4), model("b", 2)], pools)
+    first = allocate(given, source(*templates))
+    again = allocate(replace(given, in_force=first.instances), source(*templates))
+    assert again.instances == first.instances
+    assert again.switching_usd_per_hour == 0
+
+
+def test_elastic_pools_open_and_pay_whole_nodes():
+    # Three slices of 2 need two nodes of 4 at 4 USD; the third on fixed GPUs would cost 2 x 2.5.
+    elastic = pool("L4", 4, [], max_nodes=3)
+    fixed = pool("T4", 2, [2] * 3, gpu_usd=2.5)
+    templates = [template("a", 1, L4X2), template("a", 1, config("T4", 2))]
+    plan = allocate(problem([model(demand=3)], [elastic, fixed]), source(*templates))
+    assert plan.opened_nodes == {elastic.name: 2}
+    assert plan.rent_usd_per_hour == pytest.approx(8)
+    assert all(s.node is None for i in plan.instances for s in i.slices)
+
+
+def test_elastic_pools_use_existing_nodes_first_and_stop_at_their_ceiling():
+    # Ceiling of 3: one node is held by others in part, one is free, so one more can open. The
+    # held node gives its two free GPUs at the price of slices.
+    elastic = pool("L4", 4, [2, 4], max_nodes=3)
+    plan = allocate(problem([model(demand=20)], [elastic]), source(template("a", 1, L4)))
+    assert outcome(plan).capacity_req_per_s == pytest.approx(10)
+    assert plan.opened_nodes == {elastic.name: 2}
+    assert plan.rent_usd_per_hour == pytest.approx(2 * 4 + 2)
+    nodes = [s.node for i in plan.instances for s in i.slices]
+    assert nodes.count("r1-l4x4-on-demand-0") == 2
+    assert nodes.count("r1-l4x4-on-demand-1") == 4
+    assert nodes.count(None) == 4
+
+
+def test_an_instance_that_waits_for_its_node_is_kept():
+    elastic = pool("L4", 4, [], max_nodes=1, start_time_s=360)
+    old = running("a-0000-1", template("a", 1, L4X2), elastic, None)
+    given = problem([model("a", 1), model("b", 1)], [elastic], in_force=[old])
+    plan = allocate(given, source(old.template, template("b", 1, L4X2)))
+    assert old in plan.instances
+    assert plan.opened_nodes == {elastic.name: 1}
+    # Only b's two GPUs are charged: 2 x 360 / 3600.
+    assert plan.switching_usd_per_hour == pytest.approx(0.2)
+
+
+def test_kept_instances_on_elastic_nodes_pay_the_node_and_leave_the_rest():
+    elastic = pool("L4", 4, [4, 4], max_nodes=2, start_time_s=360)
+    single = template("a", 1, L4)
+    old = [running(f"a-0000-{i}", single, elastic, "r1-l4x4-on-demand-1") for i in (1, 2)]
+    given = problem([model("a", 2), model("b", 1)], [elastic], in_force=old)
+    plan = allocate(given, source(single, template("b", 1, L4X2)))
+    assert plan.opened_nodes == {elastic.name: 1}
+    assert {s.node for i in plan.instances for s in i.slices} == {"r1-l4x4-on-demand-1"}
+    plan = allocate(given, source(single, template("b", 1, L4X4)))
+    assert plan.opened_nodes == {elastic.name: 2}
+    assert plan.switching_usd_per_hour == pytest.approx(0.4)
+
+
+def test_no_pool_at_all_is_an_answer():
+    plan = allocate(problem([model()], []), source(template("a", 1, L4)))
+    assert plan.instances == ()
+    assert outcome(plan).reason == "NoTemplate"
+    assert "add GPU nodes" in outcome(plan).message
+    assert outcome(plan).unmet_req_per_s == 1
+
+
+def test_no_model_at_all_is_an_answer():
+    plan = allocate(problem([], [pool("L4", 1, [1])]), source())
+    assert plan.status is SolveStatus.OPTIMAL
+    assert plan.cost_usd_per_hour == 0
+    assert [level.level for level in plan.objective] == [
+        "served_share",
+        "soft_shortfall",
+        "cost_usd_per_hour",
+    ]
+
+
+def test_a_model_that_nothing_can_serve_does_not_hurt_the_others():
+    models = [model("a", 1), model("b", 2), model("c", 1, allowed=frozenset({"H100"}))]
+    plan = allocate(
+        problem(models, [pool("L4", 1, [1, 1, 1])]),
+        source(template("b", 1, L4), template("c", 1, L4)),
+    )
+    assert outcome(plan, "a").reason == "NoTemplate"
+    assert "relax" in outcome(plan, "a").message
+    assert "allow one of them" in outcome(plan, "c").message
+    assert outcome(plan, "b").reason == "Served"
+    assert plan.status is SolveStatus.OPTIMAL
+    assert levels(plan)["served_share"] == 1
+
+
+def test_a_model_whose_gpus_are_all_taken_counts_with_a_share_of_zero():
+    models = [model("a", 1), model("b", 2)]
+    given = problem(models, [pool("L4", 1, [1, 1]), pool("T4", 1, [0])])
+    plan = allocate(given, source(template("a", 1, T4), template("b", 1, L4)))
+    assert outcome(plan, "a").reason == "CapacityShort"
+    assert "T4x1-pcie/on-demand: 0" in outcome(plan, "a").message
+    assert levels(plan)["served_share"] == 0
+    assert levels(plan)["served_share_2"] == 1
+    assert plan.status is SolveStatus.OPTIMAL
+
+
+def test_free_gpus_are_no_reason_to_run_more_than_needed():
+    plan = allocate(
+        problem([model(demand=2)], [pool("L4", 1, [1] * 5, gpu_usd=0.0)]),
+        source(template("a", 1, L4)),
+    )
+    assert len(plan.instances) == 2
+
+
+def test_the_order_of_the_input_does_not_matter():
+    models = [model("a", 3), model("b", 2)]
+    pools = [pool("L4", 2, [2, 1, 2]), pool("T4", 1, [1] * 3, gpu_usd=0.4)]
+    templates = [template("a", 1, L4), template("a", 2, L4X2), template("b", 1, L4, T4)]
+    forward = allocate(problem(models, pools), source(*templates))
+    turned = [replace(p, nodes=p.nodes[::-1]) for p in pools[::-1]]
+    backward = allocate(problem(models[::-1], turned), source(*templates))
+    assert forward.instances == backward.instances
+    assert forward.objective == backward.objective
