@@ -59,6 +59,7 @@ layers: $(INSTALLED) ## import-linter: packages import one way
 .PHONY: manifests
 manifests: $(INSTALLED) ## Write crds/, the chart's copy and docs/reference from the code
 	$(BIN)/python -m coral_api.generate
+	$(BIN)/python -m coral_operator.status.metrics > docs/reference/metrics.md
 
 .PHONY: verify
 verify: $(INSTALLED) ## Fail where a generated file differs from the code

@@ -211,9 +211,7 @@ class LocalCluster:
         from kubernetes import client, config
 
         settings = client.Configuration()
-        config.load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=str(self.kubeconfig), client_configuration=settings
-        )
+        config.load_kube_config(config_file=str(self.kubeconfig), client_configuration=settings)
         # The environment's proxy is not for loopback.
         settings.proxy = None
         return client.ApiClient(settings)

@@ -33,7 +33,12 @@ SUFFIXES = (".yaml", ".yml", ".json")
 """Files of a directory that are read; as with kubectl, folders inside it are not."""
 
 _KINDS = {resource.crd.kind: resource for resource in RESOURCES}
-_RAW_KINDS = ("Node", "Pod")
+_RAW_LISTS = {
+    "Node": (("spec", "taints"), ("status", "conditions")),
+    "Pod": (("spec", "containers"), ("spec", "initContainers")),
+}
+"""Kubernetes' own kinds that are read, and where a list of mappings may stand in them."""
+
 # The C loader reads the list of a thousand nodes in a second; the Python one needs a minute.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -144,7 +149,14 @@ def load_manifests(paths: Sequence[Path], *, stdin: TextIO | None = None) -> Man
 def _texts(paths: Sequence[Path], stdin: TextIO, problems: list[str]) -> Iterator[tuple[str, str]]:
     for path in paths:
         if path == STDIN:
-            yield "<stdin>", stdin.read()
+            try:
+                text = stdin.read()
+                # Python lets broken bytes of its standard input through as lone surrogates.
+                text.encode()
+            except UnicodeError:
+                problems.append("<stdin>: the input is not UTF-8 text")
+            else:
+                yield "<stdin>", text
             continue
         files = [path]
         if path.is_dir():
@@ -168,6 +180,9 @@ def _documents(name: str, text: str, problems: list[str]) -> Iterator[_Document]
             yield _Document(name, json.loads(text), None)
         except json.JSONDecodeError:
             pass  # YAML's flow style starts with a brace as well
+        except RecursionError:
+            problems.append(f"{name}: its lists and mappings are nested too deeply")
+            return
         else:
             return
     loader = _LOADER(text)
@@ -202,7 +217,8 @@ def _take(document: _Document, reading: _Reading) -> None:
                 item.value.setdefault("apiVersion", version)
             _take(item, reading)
         return
-    if kind in _RAW_KINDS and version == "v1":
+    if kind in _RAW_LISTS and version == "v1":
+        reading.problems += _raw_problems(kind, document)
         key = _key(kind, value)
         if _is_new(key, document, reading):
             reading.raw[key] = value
@@ -210,6 +226,18 @@ def _take(document: _Document, reading: _Reading) -> None:
     resource = _resource(kind, version, document, reading)
     if resource is not None:
         _validate(resource, document, reading)
+
+
+def _raw_problems(kind: str, document: _Document) -> Iterator[str]:
+    """Find what no API server would have written; files may be edited by hand."""
+    for part, name in _RAW_LISTS[kind]:
+        section = document.value.get(part)
+        values = section.get(name) if isinstance(section, dict) else None
+        if values is not None and not (
+            isinstance(values, list) and all(isinstance(value, dict) for value in values)
+        ):
+            place = document.place((part, name))
+            yield f"{place}: {part}.{name} of a {kind} must be a list of mappings"
 
 
 def _resource(
@@ -287,14 +315,23 @@ def _child(node: yaml.Node, part: str | int) -> yaml.Node | None:
 
 def _repeated_keys(node: yaml.Node) -> Iterator[tuple[int, str]]:
     """Find keys that stand twice in one mapping; YAML's loader silently keeps the last."""
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            if isinstance(key.value, str):
-                if key.value in seen:
-                    yield key.start_mark.line + 1, key.value
-                seen.add(key.value)
-            yield from _repeated_keys(value)
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _repeated_keys(value)
+    waiting = [node]
+    # Through anchors a node may stand in many places, even inside itself: each is seen once.
+    seen: set[int] = set()
+    while waiting:
+        current = waiting.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        inner: list[yaml.Node] = []
+        if isinstance(current, yaml.MappingNode):
+            names: set[str] = set()
+            for key, value in current.value:
+                if isinstance(key.value, str):
+                    if key.value in names:
+                        yield key.start_mark.line + 1, key.value
+                    names.add(key.value)
+                inner.append(value)
+        elif isinstance(current, yaml.SequenceNode):
+            inner = current.value
+        waiting += reversed(inner)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
@@ -59,7 +60,8 @@ def read_inventory(path: Path) -> tuple[GpuPool, ...]:
     Parameters
     ----------
     path
-        CSV with a header, or YAML with a list of mappings (by its ending: ``.yaml``, ``.yml``).
+        CSV with a header; or a list of mappings in YAML or JSON, by its ending: ``.yaml``,
+        ``.yml``, ``.json``.
         Columns: ``gpu``, ``gpus_per_node``, ``nodes``; optional ``region``, ``kind`` (on-demand,
         spot, reserved), ``node_usd_per_hour`` (absent: from the price catalogue), ``max_nodes``
         (then the pool is elastic).
@@ -79,7 +81,7 @@ def read_inventory(path: Path) -> tuple[GpuPool, ...]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInputError([f"{path}: cannot be read: {error}"]) from error
-    parse = _yaml_rows if path.suffix in (".yaml", ".yml") else _csv_rows
+    parse = _yaml_rows if path.suffix in (".yaml", ".yml", ".json") else _csv_rows
     problems: list[str] = []
     rows: list[InventoryRow] = []
     for line, values in parse(text, path):
@@ -103,24 +105,41 @@ def read_inventory(path: Path) -> tuple[GpuPool, ...]:
 
 def _in_words(fault: Any) -> str:  # noqa: ANN401 - pydantic's own dictionary
     name = ".".join(str(part) for part in fault["loc"]) or "row"
-    text = str(fault["msg"]).removeprefix("Value error, ")
-    given = "" if fault["type"] == "missing" else f" (given: {fault['input']!r})"
+    if fault["type"] == "missing":
+        return f"{name}: this column needs a value"
     if fault["type"] == "extra_forbidden":
         return f"unknown column {name}; known are {', '.join(_Row.model_fields)}"
-    return f"{name}: {text}{given}"
+    text = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{name}: {text} (given: {fault['input']!r})"
 
 
 def _csv_rows(text: str, path: Path) -> list[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(text.splitlines(), restkey="too many cells")
     if not reader.fieldnames:
         raise InvalidInputError([f"{path}: is empty; the first line must name the columns"])
+    names = [name.strip() for name in reader.fieldnames]
+    problems = [
+        f"{path}:1: the column {name} is there twice"
+        for name, count in Counter(names).items()
+        if count > 1
+    ]
+    if "gpu" not in names:
+        problems.append(
+            f"{path}:1: no column gpu: the first line must name the columns, with commas between"
+            f" them: {', '.join(_Row.model_fields)}"
+        )
+    if problems:
+        raise InvalidInputError(problems)
     rows = []
     for row in reader:
         cells = {
             str(name).strip(): cell.strip() if isinstance(cell, str) else cell
             for name, cell in row.items()
         }
-        rows.append((reader.line_num, {k: v for k, v in cells.items() if v not in (None, "")}))
+        given = {name: cell for name, cell in cells.items() if cell not in (None, "")}
+        # Spreadsheets leave rows of nothing but commas behind.
+        if given:
+            rows.append((reader.line_num, given))
     return rows
 
 

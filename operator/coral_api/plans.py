@@ -14,6 +14,7 @@ from coral_api.servingplan import (
     PlannedInstance,
     PlannedModel,
     PlannedObjective,
+    PlannedPeer,
     PlannedPool,
     PlannedPrediction,
     PlannedService,
@@ -38,7 +39,12 @@ if TYPE_CHECKING:
 
     from coral_api.multillmservice import MultiLLMService
     from coral_api.servingplan import PlanTrigger
-    from coral_solver.domain.plan import AllocationPlan, ModelOutcome, ObjectiveLevel
+    from coral_solver.domain.plan import (
+        AllocationPlan,
+        ModelOutcome,
+        ObjectiveLevel,
+        PeerOutcome,
+    )
 
 
 def serving_plan(
@@ -47,7 +53,7 @@ def serving_plan(
     *,
     services: Sequence[MultiLLMService],
     trigger: PlanTrigger,
-    baselines: Mapping[str, float],
+    baselines: Mapping[str, PeerOutcome],
     previous: ServingPlan | None = None,
 ) -> ServingPlan:
     """Write a plan down.
@@ -63,7 +69,7 @@ def serving_plan(
     trigger
         Why it was made.
     baselines
-        Cost of other ways to plan, in USD per hour, by name.
+        What other ways to plan would do with the same problem, by name.
     previous
         The plan before, for the difference.
 
@@ -95,7 +101,7 @@ def serving_plan(
             ),
             instances=instances,
             opened_nodes=dict(plan.opened_nodes),
-            baselines=dict(baselines),
+            baselines={name: _planned_peer(peer) for name, peer in baselines.items()},
             diff=_difference(plan, previous),
         ),
     )
@@ -271,6 +277,14 @@ def _template(planned: PlannedTemplate) -> ServingTemplate:
             source=prediction.source,
             error_share=prediction.error_share,
         ),
+    )
+
+
+def _planned_peer(peer: PeerOutcome) -> PlannedPeer:
+    return PlannedPeer(
+        rent_usd_per_hour=peer.rent_usd_per_hour,
+        unmet_requests_per_second=peer.unmet_req_per_s,
+        least_served_share=peer.least_served_share,
     )
 
 

@@ -161,6 +161,18 @@ class PlannedObjective(ApiModel):
     gap: Number | None = Field(None, description="Relative gap; absent: no bound known.")
 
 
+class PlannedPeer(ApiModel):
+    """Another way to plan the same input."""
+
+    rent_usd_per_hour: Number = Field(ge=0.0, description="Rent of its instances.")
+    unmet_requests_per_second: Number = Field(
+        ge=0.0, description="Raw demand of all models that it does not serve."
+    )
+    least_served_share: Number = Field(
+        ge=0.0, le=1.0, description="Smallest share of its demand that any model gets."
+    )
+
+
 class PlanDiff(ApiModel):
     """What changes against the plan before."""
 
@@ -221,10 +233,10 @@ class ServingPlanSpec(ApiModel):
     opened_nodes: dict[Identifier, Integer] = Field(
         default_factory=dict, max_length=1024, description="Paid nodes of Elastic pools by pool."
     )
-    baselines: dict[Identifier, Number] = Field(
+    baselines: dict[Identifier, PlannedPeer] = Field(
         default_factory=dict,
         max_length=32,
-        description="Cost per hour of other ways to plan, for the same input.",
+        description="What other ways to plan would do with the same input, by name.",
     )
     diff: PlanDiff = Field(description="What changes against the plan before.")
 
@@ -264,8 +276,8 @@ class ServingPlan(KubernetesResource):
             PrinterColumn(
                 "Homogeneous",
                 "number",
-                ".spec.baselines.homogeneous",
-                "Cost of the homogeneous baseline in USD per hour",
+                ".spec.baselines.homogeneous.rentUsdPerHour",
+                "Rent of the homogeneous baseline in USD per hour",
                 1,
             ),
             PrinterColumn("Solve s", "number", ".spec.solveSeconds", "Time of the solve", 1),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from coral_solver.domain.hardware import GpuPool, RefusedNode
     from coral_solver.domain.workload import ServedModel
 
+MOST_NOTES = 10
+"""Notes of one kind that are shown."""
+
 FILES = typer.Option(
     "--filename",
     "-f",
@@ -37,7 +40,7 @@ CLUSTER = typer.Option(
 )
 INVENTORY = typer.Option(
     "--inventory",
-    help="Cluster from an inventory: CSV or YAML with gpu, gpus_per_node, nodes, region, kind.",
+    help="Cluster from an inventory: CSV (or YAML, JSON) with gpu, gpus_per_node, nodes, region.",
     show_default=False,
 )
 KUBECONFIG = typer.Option(
@@ -58,11 +61,14 @@ class ReadProblem:
         GPU nodes that cannot be used, with the reason.
     faulty_models
         Models that cannot be planned, in words.
+    notes
+        What was read and not used, and what is odd about nodes, in words.
     """
 
     problem: PlanningProblem
     refused: tuple[RefusedNode, ...]
     faulty_models: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def read_problem(
@@ -91,17 +97,20 @@ def read_problem(
     """
     if sum(source is not None for source in (cluster, inventory, kubeconfig)) > 1:
         raise InvalidInputError(["give one of --cluster, --inventory and --kubeconfig"])
+    if context is not None and kubeconfig is None:
+        raise InvalidInputError(["--context is a context of a kubeconfig: give --kubeconfig too"])
     paths = [*files, cluster] if cluster else list(files)
     manifests = load_manifests(paths, stdin=sys.stdin)
     if not manifests.services:
         raise InvalidInputError(["no MultiLLMService among the files: name one with -f"])
     models, faulty = _models(manifests)
-    pools, refused = _pools(manifests, inventory=inventory, kubeconfig=kubeconfig, context=context)
+    found = _cluster(manifests, inventory=inventory, kubeconfig=kubeconfig, context=context)
     policy = manifests.policy.spec if manifests.policy else PlanningPolicySpec()
     return ReadProblem(
-        problem=PlanningProblem(models=models, pools=pools, policy=policy_from(policy)),
-        refused=refused,
+        problem=PlanningProblem(models=models, pools=found.pools, policy=policy_from(policy)),
+        refused=found.refused,
         faulty_models=faulty,
+        notes=(*_some("ignored", manifests.ignored), *_some("", found.notes)),
     )
 
 
@@ -121,16 +130,27 @@ def _models(manifests: Manifests) -> tuple[tuple[ServedModel, ...], tuple[str, .
     return tuple(sorted(models, key=lambda model: model.id)), tuple(faulty)
 
 
-def _pools(
+class _Cluster(NamedTuple):
+    """The GPUs on offer, and what is to be said about them."""
+
+    pools: tuple[GpuPool, ...]
+    refused: tuple[RefusedNode, ...]
+    notes: tuple[str, ...]
+
+
+def _cluster(
     manifests: Manifests, *, inventory: Path | None, kubeconfig: Path | None, context: str | None
-) -> tuple[tuple[GpuPool, ...], tuple[RefusedNode, ...]]:
+) -> _Cluster:
     if inventory is not None:
-        return read_inventory(inventory), ()
+        unused = [f"GPUPool {pool.metadata.name}" for pool in manifests.pools]
+        unused += [f"nodes of the files, {len(manifests.nodes)} in all,"] if manifests.nodes else []
+        unused_notes = [f"{what} not used: the GPUs are those of {inventory}" for what in unused]
+        return _Cluster(read_inventory(inventory), (), tuple(unused_notes))
     if kubeconfig is not None:
         nodes, pods = nodes_and_pods(kubeconfig, context)
     else:
         nodes, pods = list(manifests.nodes), list(manifests.pods)
-    if not nodes:
+    if not nodes and not manifests.pools:
         raise InvalidInputError(
             ["no GPUs: name a cluster with --cluster, --inventory or --kubeconfig"]
         )
@@ -140,7 +160,15 @@ def _pools(
         tuple(pool_override(pool) for pool in manifests.pools),
         ours=lambda _pod: False,
     )
-    return found.pools, found.refused
+    notes = tuple(f"{notice.subject}: {notice.message}" for notice in found.notices)
+    return _Cluster(found.pools, found.refused, notes)
+
+
+def _some(label: str, texts: Sequence[str]) -> list[str]:
+    """Return the first of many texts, and how many more there are."""
+    shown = [f"{label} {text}".lstrip() for text in texts[:MOST_NOTES]]
+    more = len(texts) - len(shown)
+    return [*shown, f"{label} {more} more".lstrip()] if more else shown
 
 
 def only_models(read: ReadProblem, names: Sequence[str]) -> ReadProblem:

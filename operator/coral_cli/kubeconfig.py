@@ -8,6 +8,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 from urllib3.exceptions import HTTPError
+from yaml import YAMLError
 
 from coral_solver.domain.errors import InvalidInputError
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REQUEST_TIMEOUT_S = 60
+
+_ODD_SHAPES = (AttributeError, KeyError, TypeError, ValueError)
+"""What the client library raises for a file with unexpected contents: it does not check them."""
 
 
 def nodes_and_pods(
@@ -36,6 +40,12 @@ def nodes_and_pods(
     """
     try:
         api = config.new_client_from_config(config_file=str(kubeconfig), context=context)
+    except (ConfigException, OSError, YAMLError, *_ODD_SHAPES) as fault:
+        raise InvalidInputError(
+            [f"{kubeconfig} is not a kubeconfig that can be used: {fault}"],
+            reason="ClusterUnreachable",
+        ) from fault
+    try:
         with api:
             core = client.CoreV1Api(api)
             nodes = core.list_node(_request_timeout=REQUEST_TIMEOUT_S)
@@ -44,7 +54,7 @@ def nodes_and_pods(
                 [api.sanitize_for_serialization(node) for node in nodes.items],
                 [api.sanitize_for_serialization(pod) for pod in pods.items],
             )
-    except (ConfigException, OSError, HTTPError) as fault:
+    except (OSError, HTTPError) as fault:
         raise InvalidInputError(
             [f"cannot read the cluster of {kubeconfig}: {fault}"], reason="ClusterUnreachable"
         ) from fault

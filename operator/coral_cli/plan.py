@@ -10,10 +10,9 @@ from typing import Annotated
 import typer
 import yaml
 from platformdirs import user_cache_path
-from rich.console import Console
 
 from coral_cli.inputs import CLUSTER, CONTEXT, FILES, INVENTORY, KUBECONFIG, read_problem
-from coral_cli.progress import progress_on_stderr
+from coral_cli.progress import progress_on_stderr, say_on_stderr
 from coral_cli.render import show_plan
 from coral_solver.domain.template import PlacementSpace
 from coral_solver.planning.planner import Planner, PlanningOptions
@@ -93,7 +92,9 @@ def plan(
         typer.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
     else:
         show_plan(document, read.refused)
+    for note in read.notes:
+        say_on_stderr("note", note)
     for fault in read.faulty_models:
-        Console(stderr=True, highlight=False).print(f"[bold yellow]left out[/] {fault}")
+        say_on_stderr("left out", fault)
     if read.faulty_models or any(unmet > 0 for unmet in document["unmet_req_per_s"].values()):
         raise typer.Exit(EXIT_NOT_ALL_SERVED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,9 @@ INPUT_COLUMNS = (
     "output_tokens",
     "concurrency",
 )
+MAX_CONCURRENCY = 100_000
+"""More clients are a slip of the pen; the prediction follows each request of each of them."""
+
 OUTPUT_COLUMNS = ("ttft_ms", "tpot_ms", "output_tokens_per_s", "requests_per_s", "status")
 
 
@@ -75,8 +79,12 @@ def predict(
     tpot_ms, output_tokens_per_s, requests_per_s and status (`ok`, or why there is no prediction).
     """
     if points is not None:
+        if model is not None or gpu is not None:
+            raise typer.BadParameter("give a CSV with --points, or --model and --gpu, not both")
         _predict_file(points, out)
         return
+    if out is not None:
+        raise typer.BadParameter("--out is for the CSV of --points")
     if model is None or gpu is None:
         raise typer.BadParameter("give --model and --gpu, or a CSV with --points")
     case = Case(
@@ -87,7 +95,7 @@ def predict(
         precision=precision,
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        concurrency=_number("concurrency", concurrency),
+        concurrency=_concurrency(concurrency),
     )
     _show(case, _predict_case(case))
 
@@ -115,24 +123,39 @@ def _predict_case(case: Case) -> ClosedLoopPrediction:
 
 
 def _predict_file(points: Path, out: Path | None) -> None:
-    if not points.is_file():
-        raise InvalidInputError([f"{points}: no such file"])
-    with points.open(newline="", encoding="utf-8-sig") as source:
-        reader = csv.DictReader(source)
-        columns = list(reader.fieldnames or ())
-        missing = [name for name in INPUT_COLUMNS if name not in columns]
-        if missing:
-            raise InvalidInputError([f"{points}: missing columns: {', '.join(missing)}"])
-        rows = [row | _predict_row(row) for row in reader]
+    columns, cases = _read_cases(points)
+    rows = [row | _predict_row(row) for row in cases]
+    text = io.StringIO(newline="")
     kept = [name for name in columns if name not in OUTPUT_COLUMNS]
-    target = out.open("w", newline="", encoding="utf-8") if out else typer.get_text_stream("stdout")
+    writer = csv.DictWriter(text, [*kept, *OUTPUT_COLUMNS], extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    if out is None:
+        typer.echo(text.getvalue(), nl=False)
+        return
     try:
-        writer = csv.DictWriter(target, [*kept, *OUTPUT_COLUMNS], extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    finally:
-        if out:
-            target.close()
+        out.write_text(text.getvalue(), encoding="utf-8", newline="")
+    except OSError as fault:
+        raise InvalidInputError([f"{out}: cannot be written: {fault.strerror}"]) from fault
+
+
+def _read_cases(points: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns and the rows of a CSV."""
+    try:
+        with points.open(newline="", encoding="utf-8-sig") as source:
+            reader = csv.DictReader(source)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise InvalidInputError([f"{points}: cannot be read: {fault}"]) from fault
+    missing = [name for name in INPUT_COLUMNS if name not in columns]
+    if missing:
+        raise InvalidInputError(
+            [
+                f"{points}: missing columns: {', '.join(missing)}; the first line must name the"
+                " columns, with commas between them"
+            ]
+        )
+    return columns, rows
 
 
 def _predict_row(row: dict[str, str]) -> dict[str, str]:
@@ -146,7 +169,7 @@ def _predict_row(row: dict[str, str]) -> dict[str, str]:
             precision=row["precision"],
             input_tokens=_number("input_tokens", row["input_tokens"]),
             output_tokens=_number("output_tokens", row["output_tokens"]),
-            concurrency=_number("concurrency", row["concurrency"]),
+            concurrency=_concurrency(row["concurrency"]),
         )
         prediction = _predict_case(case)
     except (CatalogError, InvalidInputError) as fault:
@@ -163,13 +186,13 @@ def _predict_row(row: dict[str, str]) -> dict[str, str]:
 
 
 def _number(column: str, text: str) -> float:
-    """Read a positive number; only a concurrency may be infinite."""
+    """Read a positive number."""
     try:
         value = float(text)
     except (TypeError, ValueError):
         value = math.nan
-    if not value > 0 or (math.isinf(value) and column != "concurrency"):
-        raise InvalidInputError([f"{column} {text!r} must be a positive number"])
+    if not 0 < value < math.inf:
+        raise InvalidInputError([f"{column} {text or ''!r} must be a positive number"])
     return value
 
 
@@ -180,10 +203,21 @@ def _count(column: str, text: str) -> int:
     return int(value)
 
 
+def _concurrency(text: str) -> float:
+    if (text or "").strip().lower() == "inf":
+        return math.inf
+    clients = _count("concurrency", text)
+    if clients > MAX_CONCURRENCY:
+        raise InvalidInputError(
+            [f"concurrency {text!r} must be at most {MAX_CONCURRENCY}, or inf for a burst"]
+        )
+    return clients
+
+
 def _show(case: Case, prediction: ClosedLoopPrediction) -> None:
     console = Console(highlight=False)
     if prediction.status != "ok":
-        raise InvalidInputError([f"no prediction: {prediction.status}"], reason=prediction.status)
+        raise InvalidInputError([f"no prediction: {prediction.message}"], reason=prediction.status)
     table = Table.grid(padding=(0, 2))
     table.add_row("deployment", f"{case.model} on {case.tp * case.pp} x {case.gpu}")
     table.add_row("parallelism", f"TP {case.tp}, PP {case.pp}")

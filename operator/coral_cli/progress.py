@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,3 +38,9 @@ def progress_on_stderr() -> Iterator[Progress]:
             console.print(f"{step} ...", markup=False)
 
     yield show_once
+
+
+def say_on_stderr(label: str, text: str) -> None:
+    """Print a line for people; what is in brackets in ``text`` is not taken for colours."""
+    console = Console(stderr=True, highlight=False)
+    console.print(f"[bold yellow]{label}[/] {escape(text)}", soft_wrap=True)

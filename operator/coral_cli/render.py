@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 PIPE_WIDTH = 140
 """Columns where the output is no terminal; rich would assume 80 and fold every cell."""
+
+FULL_WIDTH = 120
+"""On a narrower terminal the widest table loses its lines and folds its cells."""
 
 
 def table_console() -> Console:
@@ -36,11 +41,12 @@ def show_plan(document: Mapping[str, Any], refused: Sequence[RefusedNode]) -> No
     """
     console = table_console()
     names = _short_names([model["model"] for model in document["models"]])
-    console.print(_instances(document, names))
+    console.print(_instances(document, names, console.width))
     console.print(_models(document, names))
     console.print(_summary(document))
     for node in refused:
-        console.print(f"[yellow]not used[/] {node.name}: {node.message} ({node.reason})")
+        text = escape(f"{node.message} ({node.reason})")
+        console.print(f"[yellow]not used[/] {text}", soft_wrap=True)
 
 
 def _short_names(ids: Sequence[str]) -> dict[str, str]:
@@ -50,12 +56,17 @@ def _short_names(ids: Sequence[str]) -> dict[str, str]:
     return last if is_unique else {model_id: model_id for model_id in ids}
 
 
-def _instances(document: Mapping[str, Any], names: Mapping[str, str]) -> Table:
+def _instances(document: Mapping[str, Any], names: Mapping[str, str], width: int) -> Table:
     table = Table(title="What runs where", title_justify="left", header_style="bold")
-    table.add_column("model")
-    table.add_column("copies x GPUs of one", no_wrap=True)
-    table.add_column("parallelism (layers)")
-    for column in ("req/s", "TTFT (margin)", "TPOT (margin)", "USD/h"):
+    # Where columns are few, only the pool is wider than its share, so that only it is folded.
+    is_narrow = width < FULL_WIDTH
+    separator = "\n" if is_narrow else " "
+    if is_narrow:
+        table.box, table.padding = SIMPLE_HEAD, 0
+    table.add_column("model", overflow="fold")
+    table.add_column(f"copies x{separator}GPUs of one", overflow="fold")
+    table.add_column(f"parallelism{separator}(layers)", overflow="fold")
+    for column in ("req/s", f"TTFT{separator}(margin)", f"TPOT{separator}(margin)", "USD/h"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("pool", overflow="fold")
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
@@ -63,14 +74,14 @@ def _instances(document: Mapping[str, Any], names: Mapping[str, str]) -> Table:
         groups[instance["model"], instance["template"], instance["pool"]].append(instance)
     for members in groups.values():
         first = members[0]
-        phase = "" if first["phase"] == "WHOLE" else f" {first['phase'].lower()}"
+        phase = "" if first["phase"] == "WHOLE" else separator + first["phase"].lower()
         table.add_row(
             names[first["model"]] + phase,
             f"{len(members)} x {first['gpus']} {first['gpu']}",
             _parallelism(first),
             f"{sum(m['capacity_req_per_s'] for m in members):.2f}",
-            _latency(first["ttft_s"], first["ttft_margin"]),
-            _latency(first["tpot_s"], first["tpot_margin"]),
+            _latency(first["ttft_s"], first["ttft_margin"], separator),
+            _latency(first["tpot_s"], first["tpot_margin"], separator),
             f"{sum(m['usd_per_hour'] for m in members):.2f}",
             first["pool"],
         )
@@ -85,11 +96,11 @@ def _parallelism(instance: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _latency(latency_s: float, margin: float | None) -> str:
+def _latency(latency_s: float, margin: float | None, separator: str) -> str:
     """Show a latency with the share of its target that is left."""
     if margin is None:
         return "-"
-    return f"{latency_s * 1000:.0f} ms ({margin:.0%})"
+    return f"{latency_s * 1000:.0f} ms{separator}({margin:.0%})"
 
 
 def _models(document: Mapping[str, Any], names: Mapping[str, str]) -> Table:
@@ -123,13 +134,19 @@ def _summary(document: Mapping[str, Any]) -> Table:
     for level in document["objective"]:
         table.add_row(
             f"level {level['level']}",
-            f"{level['value']:.4f}, bound {level['bound']:.4f}, gap {level['gap']:.3%}",
+            f"{level['value']:.4f}, bound {level['bound']:.4f}, {_gap(level)}",
         )
     table.add_row("bound holds for", document["bound_scope"])
     table.add_row(
         "time", f"stage 1 {document['templates_s']:.2f} s, stage 2 {document['solve_s']:.2f} s"
     )
     return table
+
+
+def _gap(level: Mapping[str, Any]) -> str:
+    """Show the gap; it is a share of the value, so a value of zero has none that can be shown."""
+    is_zero = level["value"] == 0
+    return "gap open" if is_zero and level["gap"] > 0 else f"gap {level['gap']:.3%}"
 
 
 def _comparison(document: Mapping[str, Any], peer: Mapping[str, Any]) -> str:

@@ -18,7 +18,7 @@ from coral_cli.inputs import (
     read_problem,
 )
 from coral_cli.plan import default_cache_dir
-from coral_cli.progress import progress_on_stderr
+from coral_cli.progress import progress_on_stderr, say_on_stderr
 from coral_cli.render import table_console
 from coral_solver.allocation.columns import offered_configs
 from coral_solver.templates.library import LibraryOptions, TemplateLibrary
@@ -49,6 +49,8 @@ def templates(
 ) -> None:
     """List the ways to run each model on the GPUs on offer, cheapest per request first.
 
+    `coral templates -f examples/three-models.yaml --inventory examples/inventory.csv --model phi-4`
+
     The price is that of the cheapest pool that has the GPUs; availability is not looked at.
     """
     with progress_on_stderr() as step:
@@ -75,7 +77,14 @@ def templates(
             title = f"{model_id}, {phase}: {len(ranked)} templates"
             console.print(_table(title, ranked[:top], prices))
         if not all_templates:
-            console.print(f"{model_id}: no template; no GPU on offer meets its targets")
+            console.print(
+                f"{model_id}: no template: no GPU on offer that it may use holds it and meets its"
+                " targets"
+            )
+    for text in read.notes:
+        say_on_stderr("note", text)
+    for fault in read.faulty_models:
+        say_on_stderr("left out", fault)
 
 
 def _cheapest_usd_per_hour(config: NodeConfig, pools: tuple[GpuPool, ...]) -> float:
@@ -112,7 +121,8 @@ def _table(title: str, ranked: list[ServingTemplate], prices: dict[NodeConfig, f
             f"{template.capacity_req_per_s:.2f}",
             f"{_usd_per_hour(template, prices):.2f}",
             f"{_usd_per_thousand_requests(template, prices):.3f}",
-            f"{prediction.ttft_s * 1000:.0f} ms",
-            f"{prediction.tpot_s * 1000:.1f} ms",
+            # A phase of its own has one of the two.
+            f"{prediction.ttft_s * 1000:.0f} ms" if prediction.ttft_s > 0 else "-",
+            f"{prediction.tpot_s * 1000:.1f} ms" if prediction.tpot_s > 0 else "-",
         )
     return table

@@ -5,6 +5,7 @@ It logs in as a service account that has the chart's ClusterRole and nothing els
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -19,7 +20,13 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from coral_api.crds import RESOURCES, write_crds
-from coral_localcluster import LocalCluster, LocalClusterError, poll_until
+from coral_localcluster import (
+    GpuNodeSpec,
+    LocalCluster,
+    LocalClusterError,
+    gpu_nodes,
+    poll_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,6 +83,17 @@ def install(cluster: LocalCluster, folder: Path) -> Path:
     path = folder / "kubeconfig"
     path.write_text(yaml.safe_dump(config), encoding="utf-8")
     return path
+
+
+_numbers = itertools.count()
+
+
+def fresh_nodes(count: int, gpu: str, gpus_per_node: int) -> list[GpuNodeSpec]:
+    """Return nodes under names that no test has used.
+
+    KWOK does not always play a node that comes back under the name of one that went.
+    """
+    return gpu_nodes(count, gpu, gpus_per_node, name_prefix=f"{gpu}-{next(_numbers)}".lower())
 
 
 def apply(cluster: LocalCluster, *manifests: dict) -> None:

@@ -21,6 +21,7 @@ from coral_solver.domain.plan import (
     AllocationPlan,
     NodeSlice,
     ObjectiveLevel,
+    PeerOutcome,
     ServingInstance,
     SolveStatus,
 )
@@ -247,7 +248,11 @@ def test_a_plan_comes_back_from_the_api_server_exactly(api: LocalCluster) -> Non
         plan,
         services=[service],
         trigger=PlanTrigger(reason=Reason.FIRST_PLAN),
-        baselines={"homogeneous": 2 / 3},
+        baselines={
+            "homogeneous": PeerOutcome(
+                rent_usd_per_hour=2 / 3, unmet_req_per_s=0.1, least_served_share=0.9
+            )
+        },
     )
     text = json.dumps(written.to_json())
     api.kubectl("apply", "--server-side", "-f", "-", stdin=text)

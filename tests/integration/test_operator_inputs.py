@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from operator_support import demand_of, model, running, service
+from operator_support import demand_of, fresh_nodes, model, running, service
 
-from coral_localcluster import GpuNodeSpec, LocalClusterError, Taint, gpu_node, gpu_nodes
+from coral_localcluster import GpuNodeSpec, LocalClusterError, Taint, gpu_node
 
 if TYPE_CHECKING:
     from operator_support import Bench
@@ -20,7 +20,7 @@ GOOD = "good"
 
 @pytest.fixture(scope="module")
 def operator(cluster, tmp_path_factory):
-    cluster.add_nodes(gpu_nodes(2, "L40S", 4))
+    cluster.add_nodes(fresh_nodes(2, "L40S", 4))
     yield from running(cluster, tmp_path_factory.mktemp("operator"))
 
 
@@ -113,25 +113,26 @@ def test_a_model_that_nobody_knows_beside_one_that_everybody_knows(good):
     assert good_pods(good) == before
 
 
-def odd_node(name: str, **fields: object) -> GpuNodeSpec:
+def odd_node(name: str, **fields: Any) -> GpuNodeSpec:
     """Return a good H100 node but for what a test changes."""
     return gpu_node(name, "H100", 8, **fields)
 
 
 ODD_NODES = {
-    "UnknownGpuLabel": odd_node("odd", extra_labels={"nvidia.com/gpu.product": "Mystery-9000"}),
-    "MigEnabled": odd_node("odd", extra_labels={"nvidia.com/mig.config": "all-1g.10gb"}),
-    "TimeSliced": odd_node("odd", extra_labels={"nvidia.com/gpu.product": "NVIDIA-H100-SHARED"}),
-    "MixedGpus": odd_node("odd", extra_labels={"nvidia.com/gpu.count": "4"}),
-    "Cordoned": odd_node("odd", is_unschedulable=True),
-    "TaintNotTolerated": odd_node("odd", taints=(Taint(key="team.example/private"),)),
+    "UnknownGpuLabel": {"extra_labels": {"nvidia.com/gpu.product": "Mystery-9000"}},
+    "MigEnabled": {"extra_labels": {"nvidia.com/mig.config": "all-1g.10gb"}},
+    "TimeSliced": {"extra_labels": {"nvidia.com/gpu.product": "NVIDIA-H100-SHARED"}},
+    "MixedGpus": {"extra_labels": {"nvidia.com/gpu.count": "4"}},
+    "Cordoned": {"is_unschedulable": True},
+    "TaintNotTolerated": {"taints": (Taint(key="team.example/private"),)},
 }
 
 
 @pytest.mark.parametrize("reason", sorted(ODD_NODES))
 def test_a_node_that_cannot_be_used_is_left_alone_and_told(good, operator, reason):
     before = good_pods(good)
-    good.cluster.add_nodes([ODD_NODES[reason]])
+    odd = f"odd-{reason.lower()}"
+    good.cluster.add_nodes([odd_node(odd, **ODD_NODES[reason])])
     try:
         name = f'coral_nodes_refused{{reason="{reason}"}}'
         good.wait_until(lambda: operator[1].metrics().get(name) == 1.0, f"{reason} in the metrics")
@@ -139,16 +140,23 @@ def test_a_node_that_cannot_be_used_is_left_alone_and_told(good, operator, reaso
         good.apply(service("bad", wants_h100))
         good.wait_for("bad", Degraded="NoTemplate", Planned="Planned")
         good.wait_until(
-            lambda: any(e["message"].startswith(reason) for e in good.events("NodeRefused")),
+            lambda: (
+                [
+                    e["message"].split(":")[0]
+                    for e in good.events("NodeRefused")
+                    if e["involvedObject"]["name"] == odd
+                ]
+                == [reason]
+            ),
             "an event about the node",
         )
         assert good_pods(good) == before
     finally:
-        good.cluster.remove_nodes(["odd"])
+        good.cluster.remove_nodes([odd])
 
 
 def test_a_node_that_is_not_ready_is_planned_around_and_used_again_when_it_is(bench):
-    bench.cluster.add_nodes([odd_node("odd")])
+    bench.cluster.add_nodes([odd_node("spare")])
     try:
         bench.apply(service("chat", model("phi-4", gpuTypes={"allow": ["H100-80GB", "L40S"]})))
         bench.wait_for("chat", Ready="AllReady")
@@ -164,7 +172,7 @@ def test_a_node_that_is_not_ready_is_planned_around_and_used_again_when_it_is(be
             bench.wait_for("chat", Ready="AllReady", Applied="Applied")
             bench.cluster.set_node_ready(node, "True")
     finally:
-        bench.cluster.remove_nodes(["odd"])
+        bench.cluster.remove_nodes(["spare"])
 
 
 def test_a_cordoned_node_is_left_and_its_gpu_pool_says_so(bench):
@@ -251,7 +259,7 @@ def test_a_cluster_without_gpus_says_so_until_it_has_some(bench):
         bench.wait_for("chat", InputsReady="NoGpuNodes", Planned="NoGpuNodes")
         assert "no GPU node" in bench.message("chat", "InputsReady")
     finally:
-        bench.cluster.add_nodes(gpu_nodes(2, "L40S", 4))
+        bench.cluster.add_nodes(fresh_nodes(2, "L40S", 4))
     bench.wait_for("chat", InputsReady="InputsReady", Ready="AllReady")
 
 
@@ -264,4 +272,4 @@ def test_a_lost_node_is_planned_around(bench):
         bench.wait_until(lambda: used_nodes(bench) not in ({node}, set()), "the other node")
         bench.wait_for("chat", Ready="AllReady", Applied="Applied")
     finally:
-        bench.cluster.add_nodes([n for n in gpu_nodes(2, "L40S", 4) if n.name == node])
+        bench.cluster.add_nodes(fresh_nodes(1, "L40S", 4))

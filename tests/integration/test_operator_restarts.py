@@ -13,12 +13,11 @@ from operator_support import (
     Bench,
     OperatorProcess,
     demand_of,
+    fresh_nodes,
     install,
     model,
     service,
 )
-
-from coral_localcluster import gpu_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +27,7 @@ pytestmark = pytest.mark.cluster
 
 @pytest.fixture(scope="module")
 def kubeconfig(cluster, tmp_path_factory):
-    cluster.add_nodes(gpu_nodes(3, "L40S", 4))
+    cluster.add_nodes(fresh_nodes(3, "L40S", 4))
     yield install(cluster, tmp_path_factory.mktemp("account"))
     cluster.remove_nodes()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from operator_support import demand_of, model, running, service
+from operator_support import demand_of, fresh_nodes, model, running, service
 
 from coral_api.plans import instances_from
 from coral_api.servingplan import ServingPlan
-from coral_localcluster import READY_DELAY_ANNOTATION, gpu_nodes
+from coral_localcluster import READY_DELAY_ANNOTATION
 
 if TYPE_CHECKING:
     from operator_support import Bench
@@ -41,7 +41,7 @@ HAND_MADE = {
 
 @pytest.fixture(scope="module")
 def operator(cluster, tmp_path_factory):
-    cluster.add_nodes([*gpu_nodes(2, "L40S", 4), *gpu_nodes(1, "A100-80GB", 8)])
+    cluster.add_nodes([*fresh_nodes(2, "L40S", 4), *fresh_nodes(1, "A100-80GB", 8)])
     yield from running(cluster, tmp_path_factory.mktemp("operator"))
 
 

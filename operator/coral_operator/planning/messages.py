@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from coral_solver.domain.plan import AllocationPlan, PlanningProblem
+    from coral_solver.domain.plan import AllocationPlan, PeerOutcome, PlanningProblem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,14 +42,14 @@ class PlanningAnswer:
     ----------
     plan
         The joint decision.
-    baselines_usd_per_hour
-        Rent of other ways to plan for the same problem, by name. They may serve less.
+    baselines
+        What other ways to plan would do with the same problem, by name.
     templates_s, allocation_s, baselines_s
         Time of stage 1, of stage 2, and of the other ways.
     """
 
     plan: AllocationPlan
-    baselines_usd_per_hour: Mapping[str, float]
+    baselines: Mapping[str, PeerOutcome]
     templates_s: float
     allocation_s: float
     baselines_s: float

@@ -226,7 +226,7 @@ class ChainPlanner:
         if not inputs.problem.models:
             return PlanningAnswer(
                 plan=_empty_plan(),
-                baselines_usd_per_hour={},
+                baselines={},
                 templates_s=0.0,
                 allocation_s=0.0,
                 baselines_s=0.0,
@@ -292,7 +292,7 @@ class ChainPlanner:
             plan,
             services=inputs.services,
             trigger=PlanTrigger(reason=need.reason.value, message=need.message[:1024]),
-            baselines=answer.baselines_usd_per_hour,
+            baselines=answer.baselines,
             previous=before.plan if before is not None else None,
         )
         services = sorted(

@@ -22,6 +22,7 @@ from coral_operator.planning.messages import (
     PlanningRequest,
 )
 from coral_solver.domain.errors import CoralError
+from coral_solver.domain.plan import PeerOutcome
 from coral_solver.domain.template import PlacementSpace
 from coral_solver.planning.planner import Planner, PlanningOptions
 
@@ -96,9 +97,7 @@ def _answer(planner: Planner, request: PlanningRequest) -> PlanningAnswer | Plan
         return PlanningFault(CoralError.reason, f"{type(error).__name__}: {error}")
     return PlanningAnswer(
         plan=result.plan,
-        baselines_usd_per_hour={
-            name: plan.rent_usd_per_hour for name, plan in result.baselines.items()
-        },
+        baselines={name: PeerOutcome.of(peer) for name, peer in result.baselines.items()},
         templates_s=result.templates_s,
         allocation_s=result.allocation_s,
         baselines_s=result.baselines_s,

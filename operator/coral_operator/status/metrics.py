@@ -68,7 +68,12 @@ PLAN_BOUND = Metric(
 PLAN_GAP = Metric("coral_plan_gap", "Relative gap of a level of the objective.", (*_PLAN, "level"))
 BASELINE_COST = Metric(
     "coral_plan_baseline_cost_usd_per_hour",
-    "Rent of another way to plan, for the same input; it may serve less.",
+    "Rent of another way to plan, for the same input.",
+    (*_PLAN, "baseline"),
+)
+BASELINE_UNMET = Metric(
+    "coral_plan_baseline_unmet_requests_per_second",
+    "Demand that another way to plan would not serve, for the same input.",
     (*_PLAN, "baseline"),
 )
 PLANS = Metric(
@@ -114,6 +119,7 @@ METRICS = (
     PLAN_BOUND,
     PLAN_GAP,
     BASELINE_COST,
+    BASELINE_UNMET,
     PLANS,
     PLANNING_SECONDS,
     ERRORS,

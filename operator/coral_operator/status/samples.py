@@ -59,8 +59,9 @@ def plan_samples(records: Mapping[Chain, PlanRecord | None], *, now: datetime) -
             if level.bound is not None and level.gap is not None:
                 _add(samples, metrics.PLAN_BOUND, (mode, level.level), level.bound)
                 _add(samples, metrics.PLAN_GAP, (mode, level.level), level.gap)
-        for name, usd_per_hour in spec.baselines.items():
-            _add(samples, metrics.BASELINE_COST, (mode, name), usd_per_hour)
+        for name, peer in spec.baselines.items():
+            _add(samples, metrics.BASELINE_COST, (mode, name), peer.rent_usd_per_hour)
+            _add(samples, metrics.BASELINE_UNMET, (mode, name), peer.unmet_requests_per_second)
     return samples
 
 

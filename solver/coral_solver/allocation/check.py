@@ -158,7 +158,9 @@ class _Checker:
         for name, count in sorted(Counter(names).items()):
             if count > 1:
                 yield f"instance name {name} is given {count} times"
-            if not _DNS_LABEL.fullmatch(name) or len(name) > _MAX_NAME_LENGTH:
+            # A name in force is what it is; somebody gave it and children carry it.
+            is_label = _DNS_LABEL.fullmatch(name) and len(name) <= _MAX_NAME_LENGTH
+            if name not in self.in_force and not is_label:
                 yield f"instance name {name!r} is no short DNS label"
         for instance in self.plan.instances:
             if instance.name in self.in_force and not self._is_kept(instance):

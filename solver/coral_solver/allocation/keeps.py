@@ -101,9 +101,9 @@ def find_keeps(
 ) -> list[KeepClass]:
     """Group the instances in force that can stay.
 
-    An instance can stay if its model is still there and still allows its phase and its GPU types,
-    and if each of its slices is still free for it on its node. Whether several can stay on the
-    same node together is left to the integer program.
+    An instance can stay if its model is still there and still allows its phase, its layers and its
+    GPU types, and if each of its slices is still free for it on its node. Whether several can stay
+    on the same node together is left to the integer program.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ def find_keeps(
     seated: list[SeatedInstance] = []
     for instance in problem.in_force:
         index = models.get(instance.template.model_id)
-        if index is None or not is_allowed(problem.models[index], instance.template):
+        if index is None or not _is_allowed(problem.models[index], instance.template):
             continue
         seats = _seats(instance, supplies, options)
         if seats is not None:
@@ -184,10 +184,12 @@ def find_keeps(
     return sorted(classes, key=lambda group: group.members[0].instance.name)
 
 
-def is_allowed(model: ServedModel, template: ServingTemplate) -> bool:
-    """Return whether the model may be served with this phase and on these GPU types."""
-    return template.phase in model.serving.phases and all(
-        model.may_use(config.gpu) for stage in template.stages for config in stage.configs
+def _is_allowed(model: ServedModel, template: ServingTemplate) -> bool:
+    """Return whether the model, as it is today, may be served with a template."""
+    return (
+        template.phase in model.serving.phases
+        and sum(stage.layers for stage in template.stages) == model.arch.layers
+        and all(model.may_use(config.gpu) for stage in template.stages for config in stage.configs)
     )
 
 

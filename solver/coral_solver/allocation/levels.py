@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from coral_solver.allocation.decision import standing
 from coral_solver.allocation.objective import (
     COST_LEVEL,
     priority_classes,
-    served_share,
     soft_shortfall,
 )
 from coral_solver.allocation.options import SHARE_TOLERANCE
+from coral_solver.allocation.ranking import rank_decision
 from coral_solver.allocation.solver import MipStatus, solve_mip
 
 if TYPE_CHECKING:
@@ -115,22 +114,6 @@ class _Exceptions(NamedTuple):
     less: dict[int, int]
 
 
-class _Rank(NamedTuple):
-    """A decision's standing: by model, and as a list in which more is better, level by level."""
-
-    shares: dict[int, float]
-    shortfalls: dict[int, float]
-    levels: tuple[float, ...]
-    cost_usd_per_hour: float
-
-    def is_better_than(self, other: _Rank) -> bool:
-        """Compare level by level, and the cost last; levels within the tolerance are equal."""
-        for mine, its in zip(self.levels, other.levels, strict=True):
-            if abs(mine - its) > 2 * SHARE_TOLERANCE:
-                return mine > its
-        return self.cost_usd_per_hour < other.cost_usd_per_hour
-
-
 class _Search:
     """The program as fixed so far, and the best decision so far."""
 
@@ -155,22 +138,30 @@ class _Search:
         self._deadline_s = deadline_s
         self._progress = progress
         self._classes = priority_classes(space.problem)
-        self._rank_of_best = self._rank(start)
+        self._rank_of_best = rank_decision(space, model, start)
         for group in self._classes:
             self._bound_unplaceable(group)
 
     def consider(self, candidate: Decision) -> None:
         """Remember a decision if it is the best so far."""
-        rank = self._rank(candidate)
+        rank = rank_decision(self._space, self._model, candidate)
         if rank.is_better_than(self._rank_of_best):
             self.best, self._rank_of_best = candidate, rank
 
     def prefer(self, candidate: Decision) -> None:
-        """Choose a decision that is as good as the best one, as far as the gap can tell."""
-        rank = self._rank(candidate)
-        cost = rank.cost_usd_per_hour
-        proven = cost - self.found.bounds[COST_LEVEL] <= self._space.options.relative_gap * cost
-        if proven and not self._rank_of_best._replace(cost_usd_per_hour=cost).is_better_than(rank):
+        """Choose a decision that serves as well as the best one and costs no more than the gap.
+
+        The gap counts from the bound where the best decision is proven, so that the chosen one is
+        proven too.
+        """
+        rank, best = rank_decision(self._space, self._model, candidate), self._rank_of_best
+        if best._replace(cost_usd_per_hour=rank.cost_usd_per_hour).is_better_than(rank):
+            return
+        gap = self._space.options.relative_gap
+        least = self.found.bounds[COST_LEVEL]
+        if best.cost_usd_per_hour * (1.0 - gap) > least:
+            least = best.cost_usd_per_hour
+        if rank.cost_usd_per_hour * (1.0 - gap) <= least:
             self.best, self._rank_of_best = candidate, rank
 
     def meet_every_wish(self) -> bool:
@@ -237,7 +228,7 @@ class _Search:
         have less: binaries pick them. Which models those are stays open to the levels after.
         """
         ahead = len(self._zero_members(group))
-        reached = -1.0
+        reached = 0.0
         for position in range(1, len(members) + 1):
             program = self._program.copy()
             least = program.add_variable(0.0, 1.0)
@@ -260,7 +251,7 @@ class _Search:
             )
             self.found.bounds[group.served_level(ahead + position)] = min(1.0, result.bound)
             shares = sorted(self._share(index) for index in members)
-            if shares[position - 1] > reached + SHARE_TOLERANCE:
+            if shares[position - 1] > reached * (1.0 + SHARE_TOLERANCE):
                 reached = shares[position - 1]
                 self._fix_share(members, reached, exceptions=position - 1)
             if reached >= 1.0:
@@ -273,7 +264,7 @@ class _Search:
 
     def _fix_share(self, members: list[int], share: float, *, exceptions: int) -> None:
         """Demand a share of all members but a few."""
-        least = max(0.0, share - SHARE_TOLERANCE)
+        least = share * (1.0 - SHARE_TOLERANCE)
         if exceptions == 0:
             for index in members:
                 served = self._model.served[index]
@@ -362,24 +353,6 @@ class _Search:
             less = [float(values[self._model.served[index]] < fixed.share) for index in fixed.less]
             values = np.append(values, less)
         return values
-
-    def _rank(self, decision: Decision) -> _Rank:
-        """Measure a decision at all levels."""
-        given = standing(self._space, decision)
-        shares = {}
-        shortfalls = {}
-        for index, model in enumerate(self._models):
-            capacity = float(given.capacity_req_per_s[index])
-            shortfalls[index] = soft_shortfall(model, capacity, float(given.replicas[index]))
-            if model.demand_req_per_s > 0:
-                shares[index] = min(1.0, served_share(model, capacity))
-        values = self._model.values(decision)
-        cost = sum(value * values[variable] for variable, value in self._model.cost.items())
-        levels: list[float] = []
-        for group in self._classes:
-            levels += sorted(shares[index] for index in group.models if index in shares)
-        levels += [-sum(shortfalls[index] for index in group.models) for group in self._classes]
-        return _Rank(shares, shortfalls, tuple(levels), float(cost))
 
     def _share(self, index: int) -> float:
         """Return the served share of one model in the best decision."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ortools.math_opt import model_pb2
 from ortools.math_opt.python import mathopt
+from ortools.math_opt.solvers.gscip import gscip_pb2
 
 from coral_solver.domain.errors import SolverError
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from coral_solver.allocation.program import Program
 
 _SEED = 20251
-_ABSOLUTE_GAP = 1e-7  # without one, a level whose best value is 0 is never proven
+_FEASIBILITY_TOLERANCE = 1e-9  # SCIP's own 1e-6 loses an instance if a million are wanted
+_ABSOLUTE_GAP = 1e-9  # without one, a level whose best value is 0 is never proven
 
 
 class MipStatus(StrEnum):
@@ -103,6 +105,9 @@ def solve_mip(
                 absolute_gap_tolerance=_ABSOLUTE_GAP,
                 threads=1,
                 random_seed=_SEED,
+                gscip=gscip_pb2.GScipParameters(
+                    real_params={"numerics/feastol": _FEASIBILITY_TOLERANCE}
+                ),
             ),
             model_params=mathopt.ModelSolveParameters(solution_hints=hints),
         )

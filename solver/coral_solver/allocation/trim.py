@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coral_solver.allocation.columns import target_req_per_s
-from coral_solver.allocation.decision import Decision, standing
+from coral_solver.allocation.decision import paired
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from coral_solver.allocation.columns import SearchSpace
+    from coral_solver.allocation.columns import Column, SearchSpace
+    from coral_solver.allocation.decision import Decision
+    from coral_solver.allocation.keeps import KeepClass
 
 
 def trimmed(space: SearchSpace, decision: Decision) -> Decision:
@@ -33,40 +39,48 @@ def trimmed(space: SearchSpace, decision: Decision) -> Decision:
     Decision
         One that fits, serves as much of every target, and costs no more.
     """
-    now = decision
-    before = standing(space, decision)
-    targets = [target_req_per_s(model) for model in space.problem.models]
-    wanted = [model.min_replicas for model in space.problem.models]
+    running: dict[int, list[tuple[Column | KeepClass, int, bool]]] = defaultdict(list)
+    for index in np.flatnonzero(decision.started).tolist():
+        running[space.columns[index].model].append((space.columns[index], index, True))
+    for index in np.flatnonzero(decision.kept).tolist():
+        running[space.keeps[index].model].append((space.keeps[index], index, False))
 
-    def is_enough(trial: Decision, model: int) -> bool:
-        after = standing(space, trial)
-        rate = min(before.capacity_req_per_s[model], targets[model])
-        replicas = min(before.replicas[model], wanted[model])
-        return bool(
-            after.capacity_req_per_s[model] >= rate * (1.0 - 1e-12)
-            and after.replicas[model] >= replicas
-        )
-
-    for index in np.flatnonzero(decision.started):
-        while now.started[index] > 0:
-            trial = _without_started(space, now, int(index))
-            if not is_enough(trial, space.columns[index].model):
-                break
-            now = trial
-    for index in np.flatnonzero(decision.kept):
-        while now.kept[index] > 0:
-            trial = Decision(started=now.started, kept=_less(now.kept, index), drawn=now.drawn)
-            if not is_enough(trial, space.keeps[index].model):
-                break
-            now = trial
-    return now
+    for model, items in running.items():
+        served = space.problem.models[model]
+        rate, replicas = _amounts(space, decision, items)
+        rate = min(rate, target_req_per_s(served)) * (1.0 - 1e-12)
+        replicas = min(replicas, served.min_replicas)
+        for _, index, is_new in items:
+            while (decision.started if is_new else decision.kept)[index] > 0:
+                trial = _without_one(space, decision, index, is_new=is_new)
+                now = _amounts(space, trial, items)
+                if now[0] < rate or now[1] < replicas:
+                    break
+                decision = trial
+    return decision
 
 
-def _without_started(space: SearchSpace, decision: Decision, index: int) -> Decision:
-    """Stop one new instance, and give back the dearest slices of its kind."""
+def _amounts(
+    space: SearchSpace, decision: Decision, items: Sequence[tuple[Column | KeepClass, int, bool]]
+) -> tuple[float, float]:
+    """Return what some instances carry and how many they are, phases paired."""
+    counts = [int((decision.started if is_new else decision.kept)[i]) for _, i, is_new in items]
+    rates = []
+    numbers = []
+    for (item, _, _), count in zip(items, counts, strict=True):
+        rates.append((item.phase, item.region, item.capacity_req_per_s * count))
+        numbers.append((item.phase, item.region, float(count)))
+    sum_regions = space.options.sum_regions
+    return paired(rates, sum_regions=sum_regions), paired(numbers, sum_regions=sum_regions)
+
+
+def _without_one(space: SearchSpace, decision: Decision, index: int, *, is_new: bool) -> Decision:
+    """Stop one instance; a new one gives back the dearest slices of its kind."""
+    if not is_new:
+        return replace(decision, kept=_less(decision.kept, index))
     column = space.columns[index]
     drawn = decision.drawn.copy()
-    for config, count in column.configs:
+    for config, needed in column.configs:
         sources = [
             i
             for i, draw in enumerate(space.draws)
@@ -75,14 +89,15 @@ def _without_started(space: SearchSpace, decision: Decision, index: int) -> Deci
             == (column.region, column.site_factor, config)
         ]
         sources.sort(key=lambda i: (-space.supplies[space.draws[i].supply].gpu_usd_per_hour, i))
+        left = needed
         for i in sources:
-            part = min(count, int(drawn[i]))
+            part = min(left, int(drawn[i]))
             drawn[i] -= part
-            count -= part
-    return Decision(started=_less(decision.started, index), kept=decision.kept, drawn=drawn)
+            left -= part
+    return replace(decision, started=_less(decision.started, index), drawn=drawn)
 
 
-def _less(numbers: NDArray[np.int64], index: int | np.intp) -> NDArray[np.int64]:
+def _less(numbers: NDArray[np.int64], index: int) -> NDArray[np.int64]:
     fewer = numbers.copy()
     fewer[index] -= 1
     return fewer

@@ -75,7 +75,7 @@ def homogeneous_greedy(
         Where templates come from; only homogeneous ones are used.
     capped
         Whether capacity beyond the rest of the model's target counts for nothing in goodput per
-        USD. The paper describes the rule without; with it the peer is stronger.
+        USD. The paper describes the rule without; neither form is always the better one.
     options, clock
         As for ``allocate``.
 

@@ -206,3 +206,39 @@ class AllocationPlan:
     def unmet_req_per_s(self) -> dict[str, float]:
         """Raw demand that is not served, by model id."""
         return {outcome.model_id: outcome.unmet_req_per_s for outcome in self.outcomes}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerOutcome:
+    """What a plan does, in the numbers that ways to plan are compared by.
+
+    Attributes
+    ----------
+    rent_usd_per_hour
+        Rent of its instances.
+    unmet_req_per_s
+        Raw demand of all models that it does not serve: a small rent may just serve less.
+    least_served_share
+        Smallest share of its demand that any model gets; 1.0 where nobody asks for anything.
+        Serving much in sum may just starve one model.
+    """
+
+    rent_usd_per_hour: float
+    unmet_req_per_s: float
+    least_served_share: float
+
+    @classmethod
+    def of(cls, plan: AllocationPlan) -> PeerOutcome:
+        """Sum up a plan."""
+        return cls(
+            rent_usd_per_hour=plan.rent_usd_per_hour,
+            unmet_req_per_s=sum(plan.unmet_req_per_s.values()),
+            least_served_share=min(
+                (
+                    1.0 - outcome.unmet_req_per_s / outcome.demand_req_per_s
+                    for outcome in plan.outcomes
+                    if outcome.demand_req_per_s > 0
+                ),
+                default=1.0,
+            ),
+        )

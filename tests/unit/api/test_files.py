@@ -198,3 +198,60 @@ def test_yaml_in_flow_style_is_not_taken_for_json(tmp_path: Path) -> None:
     path = tmp_path / "flow.yaml"
     path.write_text("{apiVersion: v1, kind: Node, metadata: {name: n1}}\n")
     assert len(load_manifests([path]).nodes) == 1
+
+
+SERVICE_HEAD = "apiVersion: serving.coral.dev/v1alpha1\nkind: MultiLLMService\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("inside-itself.yaml", SERVICE_HEAD + "a: &a [*a]\n", "a: unknown field"),
+        # Read as a tree, the last mapping would have 2^60 leaves.
+        (
+            "doubling.yaml",
+            SERVICE_HEAD
+            + "a:\n - &n0 {x: 1}\n"
+            + "".join(f" - &n{i} {{x: *n{i - 1}, y: *n{i - 1}}}\n" for i in range(1, 60)),
+            "a: unknown field",
+        ),
+        ("deep.json", '{"a": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+    ],
+)
+def test_a_file_made_to_exhaust_its_reader_is_refused(
+    tmp_path: Path, name: str, text: str, says: str
+) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    assert any(says in problem for problem in _problems(path))
+
+
+def test_a_key_given_twice_behind_an_anchor_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(SERVICE_HEAD + "a: &a {x: 1, x: 2}\nb: *a\n")
+    twice = [problem for problem in _problems(path) if "given twice" in problem]
+    assert twice == [f"{path}:3: x: this key is given twice"]
+
+
+def test_a_standard_input_that_is_not_text_is_a_problem() -> None:
+    broken = io.StringIO(b"kind: \xff".decode(errors="surrogateescape"))
+    with pytest.raises(InvalidInputError, match="<stdin>: the input is not UTF-8 text"):
+        load_manifests([STDIN], stdin=broken)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "field"),
+    [
+        (NODE | {"spec": {"taints": "x"}}, "spec.taints of a Node"),
+        (NODE | {"status": {"conditions": [None]}}, "status.conditions of a Node"),
+        (POD | {"spec": {"containers": [None]}}, "spec.containers of a Pod"),
+        (POD | {"spec": {"initContainers": {"a": 1}}}, "spec.initContainers of a Pod"),
+    ],
+)
+def test_a_node_or_a_pod_that_no_cluster_has_is_a_problem(
+    tmp_path: Path, manifest: dict[str, Any], field: str
+) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(yaml.safe_dump(manifest))
+    (problem,) = _problems(path)
+    assert problem.endswith(f"{field} must be a list of mappings")

@@ -23,6 +23,7 @@ from coral_solver.domain.plan import (
     ModelOutcome,
     NodeSlice,
     ObjectiveLevel,
+    PeerOutcome,
     ServingInstance,
     SolveStatus,
 )
@@ -178,11 +179,20 @@ def test_a_large_plan_fits_into_etcd() -> None:
 
 
 def test_figures_of_the_plan_are_written() -> None:
-    spec = _written(_plan(_instance("a")), baselines={"homogeneous": 3.5}).spec
+    spec = _written(
+        _plan(_instance("a")),
+        baselines={
+            "homogeneous": PeerOutcome(
+                rent_usd_per_hour=3.5, unmet_req_per_s=0.5, least_served_share=0.9
+            )
+        },
+    ).spec
     assert spec.status is SolveStatus.OPTIMAL
     assert (spec.rent_usd_per_hour, spec.switching_usd_per_hour) == (1.0, 0.1)
     assert spec.solve_seconds == 0.25
-    assert spec.baselines == {"homogeneous": 3.5}
+    peer = spec.baselines["homogeneous"]
+    assert (peer.rent_usd_per_hour, peer.unmet_requests_per_second) == (3.5, 0.5)
+    assert peer.least_served_share == 0.9
     assert spec.opened_nodes == {"us-east-2/H100x8-nvlink/on-demand": 1}
     assert spec.outcomes[0].unmet_requests_per_second == 2.5
     assert spec.trigger.reason == "SpecChanged"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.cli.support import Finished
 
 from coral_cli.main import main
-from tests.unit.cli.support import Finished
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,19 +1,23 @@
-"""``coral plan``: one command from manifests and an inventory to a plan, for people and programs."""
+"""``coral plan``: from manifests and an inventory to a plan, for people and programs."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-
 from tests.unit.cli.support import INVENTORY, ROOT, SERVICES
+
+from coral_solver.report.document import plan_document
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.unit.cli.support import Coral
+
+    from coral_solver.domain.plan import PlanningProblem
+    from coral_solver.planning.planner import PlanningResult
 
 
 @pytest.fixture
@@ -147,3 +151,95 @@ def test_a_cluster_dump_is_planned_like_the_cluster(
     document = json.loads(done.stdout)
     assert {name for i in document["instances"] for name in i["nodes"]} == {"gpu-1"}
     assert [node["name"] for node in document["refused_nodes"]] == ["gpu-2"]
+
+
+def _edited(tmp_path: Path, **fields: object) -> Path:
+    """Write the example's services with other fields for the first model."""
+    service = yaml.safe_load(SERVICES.read_text(encoding="utf-8"))
+    service["spec"]["models"][0].update(fields)
+    path = tmp_path / "edited.yaml"
+    path.write_text(yaml.safe_dump(service), encoding="utf-8")
+    return path
+
+
+def test_brackets_in_a_message_are_not_taken_for_colours(
+    coral: Coral, arguments: list[str], tmp_path: Path
+) -> None:
+    edited = _edited(tmp_path, catalogModel="[/bold]")
+    done = coral("plan", "-f", edited, *arguments[3:], "--no-baselines")
+    assert done.exit_code == 3
+    assert "left out default/assistants/phi-4: model '[/bold]' is not in" in done.stderr
+
+
+def test_a_narrow_terminal_still_shows_models_and_pools(
+    coral: Coral, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("coral_cli.render.PIPE_WIDTH", 80)
+    done = coral(*arguments)
+    lines = done.stdout.splitlines()
+    table = lines[: lines.index(next(line for line in lines if line.startswith("Models")))]
+    assert all(len(line) <= 80 for line in table)
+    assert any(line.strip().startswith("gpt-oss-20b") for line in table)
+    # The pool is the last column, folded.
+    folded = "".join(line.split(" ")[-1] for line in (row.rstrip() for row in table) if line)
+    assert "us-east-2/H100x8-nvlink/on-demand" in folded
+
+
+def test_a_gap_of_a_value_of_zero_is_not_a_number(
+    coral: Coral, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_open_gap(problem: PlanningProblem, result: PlanningResult) -> dict[str, Any]:
+        document = plan_document(problem, result)
+        document["objective"][0] |= {"value": 0.0, "bound": 0.5, "gap": 5e8}
+        return document
+
+    monkeypatch.setattr("coral_cli.plan.plan_document", with_open_gap)
+    assert "0.0000, bound 0.5000, gap open" in coral(*arguments).stdout
+
+
+def test_pools_that_an_inventory_replaces_are_named(coral: Coral, arguments: list[str]) -> None:
+    done = coral(*arguments, "-f", ROOT / "examples" / "gpupools.yaml", "--no-baselines")
+    assert done.exit_code == 0
+    assert "note GPUPool h100-elastic not used" in done.stderr
+
+
+def test_objects_of_other_kinds_are_named(
+    coral: Coral, arguments: list[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        "\n---\n".join(
+            f"{{apiVersion: v1, kind: ConfigMap, metadata: {{name: c{i}}}}}" for i in range(12)
+        ),
+        encoding="utf-8",
+    )
+    done = coral(*arguments, "-f", other, "--no-baselines")
+    assert done.exit_code == 0
+    assert "ConfigMap c0" in done.stderr
+    assert "note ignored 2 more" in done.stderr  # 12 objects, 10 of them shown
+
+
+def test_elastic_pools_alone_are_gpus_enough(coral: Coral, arguments: list[str]) -> None:
+    done = coral(
+        *arguments[:3], "-f", ROOT / "examples" / "gpupools.yaml", *arguments[5:], "-o", "json"
+    )
+    assert done.exit_code == 0
+    (opened,) = json.loads(done.stdout)["opened_nodes"].items()
+    assert opened == ("us-east-2/H100x8-nvlink/on-demand", 1)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"- a\n", b"a: [\n", b"clusters: 3\n", b""])
+def test_a_file_that_is_no_kubeconfig_is_a_message(
+    coral: Coral, tmp_path: Path, content: bytes
+) -> None:
+    kubeconfig = tmp_path / "config"
+    kubeconfig.write_bytes(content)
+    done = coral("plan", "-f", SERVICES, "--kubeconfig", kubeconfig)
+    assert done.exit_code == 2
+    assert "is not a kubeconfig" in done.stderr
+
+
+def test_a_context_without_a_kubeconfig_is_refused(coral: Coral, arguments: list[str]) -> None:
+    done = coral(*arguments, "--context", "prod")
+    assert done.exit_code == 2
+    assert "give --kubeconfig too" in done.stderr

@@ -71,3 +71,40 @@ def test_a_missing_column_is_named(coral: Coral, tmp_path: Path) -> None:
     done = coral("predict", "--points", points)
     assert done.exit_code == 2
     assert "pp, precision" in done.stderr
+
+
+def test_a_case_without_a_prediction_says_what_is_wrong(coral: Coral) -> None:
+    done = coral("predict", "--model", "qwen3-32b", "--gpu", "H100", "--tp", "3")
+    assert done.exit_code == 2
+    assert "3 does not divide 64 attention heads" in done.stderr
+
+
+def test_more_clients_than_can_be_meant_are_refused(coral: Coral, tmp_path: Path) -> None:
+    rows = _predicted(
+        coral,
+        tmp_path,
+        "qwen3-32b,H100,2,1,bf16,512,128,1e300,",
+        "qwen3-32b,H100,2,1,bf16,512,128,0.5,",
+    )
+    assert "at most 100000" in rows[0]["status"]
+    assert "whole number" in rows[1]["status"]
+
+
+def test_a_csv_that_cannot_be_read_or_written_is_a_message(coral: Coral, tmp_path: Path) -> None:
+    binary, good = tmp_path / "binary.csv", tmp_path / "good.csv"
+    binary.write_bytes(bytes(range(256)))
+    good.write_text(f"{HEADER}\nqwen3-32b,H100,2,1,bf16,512,128,1,\n", encoding="utf-8")
+    for arguments, says in (
+        (["--points", binary], "cannot be read"),
+        (["--points", tmp_path / "none.csv"], "cannot be read"),
+        (["--points", good, "--out", tmp_path / "none" / "out.csv"], "cannot be written"),
+    ):
+        done = coral("predict", *arguments)
+        assert done.exit_code == 2
+        assert says in done.stderr
+
+
+def test_options_that_would_be_ignored_are_refused(coral: Coral, tmp_path: Path) -> None:
+    assert coral("predict", "--points", "a.csv", "--model", "phi-4").exit_code == 2
+    out = tmp_path / "out.csv"
+    assert coral("predict", "--model", "phi-4", "--gpu", "H100", "--out", out).exit_code == 2

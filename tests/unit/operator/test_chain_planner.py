@@ -40,6 +40,7 @@ from coral_operator.planning.process import WorkerCrashedError
 from coral_operator.planning.records import Chain
 from coral_operator.settings import Settings
 from coral_operator.status.metrics import Metrics
+from coral_solver.domain.plan import PeerOutcome
 
 
 class FakeProcess:
@@ -71,7 +72,11 @@ class FakeProcess:
             )
         return PlanningAnswer(
             plan=allocation(*made, outcomes=tuple(outcomes)),
-            baselines_usd_per_hour={"homogeneous": 5.0},
+            baselines={
+                "homogeneous": PeerOutcome(
+                    rent_usd_per_hour=5.0, unmet_req_per_s=0.5, least_served_share=0.9
+                )
+            },
             templates_s=0.0,
             allocation_s=0.0,
             baselines_s=0.0,
@@ -141,7 +146,8 @@ def test_the_first_plan_is_written_and_then_in_force(world):
     made = world.plan()
     assert made is not None
     assert made.plan.spec.trigger.reason == "FirstPlan"
-    assert made.plan.spec.baselines == {"homogeneous": 5.0}
+    peer = made.plan.spec.baselines["homogeneous"]
+    assert (peer.rent_usd_per_hour, peer.unmet_requests_per_second) == (5.0, 0.5)
     assert world.plans() == [made.name]
     assert world.plan() is None
     assert len(world.process.problems) == 1

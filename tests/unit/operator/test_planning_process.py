@@ -19,7 +19,7 @@ from coral_operator.planning.process import (
 )
 from coral_operator.planning.worker import read_message, serve, write_message
 from coral_solver.domain.errors import CoralError, InvalidInputError
-from coral_solver.domain.plan import PlanningProblem
+from coral_solver.domain.plan import PeerOutcome, PlanningProblem
 from coral_solver.planning.planner import PlanningResult
 
 REQUEST = PlanningRequest(
@@ -110,7 +110,8 @@ def served(*requests: PlanningRequest) -> list[object]:
 def test_the_worker_answers_with_the_plan_and_the_rent_of_its_peers():
     (answer,) = served(REQUEST)
     assert isinstance(answer, PlanningAnswer)
-    assert (answer.plan, dict(answer.baselines_usd_per_hour)) == (allocation(), {"homogeneous": 0})
+    peer = PeerOutcome.of(allocation())
+    assert (answer.plan, dict(answer.baselines)) == (allocation(), {"homogeneous": peer})
 
 
 def test_the_worker_survives_faults_and_bugs_and_keeps_its_templates():

@@ -76,7 +76,7 @@ HEADER = "gpu,gpus_per_node,nodes,region,kind,node_usd_per_hour,max_nodes\n"
         ("L4,4,1e9,us-east-2", "nodes: "),
         ("L4,4,1.5,us-east-2", "nodes: "),
         ("L4,4,nan,us-east-2", "nodes: "),
-        ("L4,4,,us-east-2", "nodes: Field required"),
+        ("L4,4,,us-east-2", "nodes: this column needs a value"),
         ("L4,4,0,us-east-2", "nodes is 0"),
         ("L4,4,1000000,us-east-2", "nodes: "),
         ("L4,4,1,us east", "region: "),
@@ -107,7 +107,11 @@ def test_every_fault_of_the_file_is_told_at_once(write):
     [
         ("", "a.csv", "is empty"),
         (HEADER, "a.csv", "has no rows"),
-        ("gpus,nodes\nL4,2\n", "a.csv", "unknown column gpus; known are gpu, gpus_per_node"),
+        ("gpus,nodes\nL4,2\n", "a.csv", "a.csv:1: no column gpu: .* gpu, gpus_per_node"),
+        ("gpu;nodes\nL4;2\n", "a.csv", "a.csv:1: no column gpu: .* with commas between"),
+        ("gpu,nodes,nodes\nL4,2,3\n", "a.csv", "a.csv:1: the column nodes is there twice"),
+        ("gpu,nodes,count\nL4,2,3\n", "a.csv", "unknown column count; known are gpu"),
+        ("gpu,nodes\nL4,2\n", "a.csv", "gpus_per_node: this column needs a value"),
         ("gpu: L4\n", "a.yaml", "must be a list"),
         ("- L4\n", "a.yaml", "a.yaml:1: must be a mapping"),
         ("- {gpu: L4\n", "a.yaml", "is not YAML"),
@@ -124,3 +128,14 @@ def test_a_file_that_is_no_inventory_is_refused(write, text, name, words):
 def test_a_missing_file_is_a_fault(tmp_path):
     with pytest.raises(InvalidInputError, match="cannot be read"):
         read_inventory(tmp_path / "nothing.csv")
+
+
+def test_rows_of_nothing_but_commas_are_left_out(write):
+    text = HEADER + ",,,\nL4,4,1,us-east-2\n,,,\n"
+    assert read_inventory(write(text)) == read_inventory(write(HEADER + "L4,4,1,us-east-2\n"))
+
+
+def test_json_says_the_same_as_csv(write):
+    text = '[{"gpu": "L4", "gpus_per_node": 4, "nodes": 1, "region": "us-east-2"}]'
+    from_csv = read_inventory(write(HEADER + "L4,4,1,us-east-2\n"))
+    assert read_inventory(write(text, "inventory.json")) == from_csv
