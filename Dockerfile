@@ -24,6 +24,6 @@ LABEL org.opencontainers.image.title="coral" \
       org.opencontainers.image.description="Joint placement of many LLMs on mixed GPUs"
 COPY --from=build /opt/coral /opt/coral
 ENV PATH=/opt/coral/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/opt/coral/numba
-# The kernels' cache is read only; numba then recompiles in memory if the CPU differs.
+# Compiled for the CPU of the build; on another kind numba compiles again, in memory if it must.
 USER 65532:65532
 ENTRYPOINT ["coral-operator"]

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from coral_solver.catalog import PriceSheet, paper_setup
+from coral_solver.domain.hardware import configs_on_offer
 from coral_solver.domain.plan import PlanningProblem
 from coral_solver.domain.template import PlacementSpace
 from coral_solver.templates.library import LibraryOptions, TemplateLibrary
@@ -38,9 +39,10 @@ def measure(setup_name: str, space: PlacementSpace, cache_dir: Path) -> list[dic
         totals = []
         start_s = time.perf_counter()
         problem = PlanningProblem(models=(replace(model, demand_req_per_s=1.0),), pools=pools)
+        configs = configs_on_offer(pools, whole_nodes_only=space is PlacementSpace.PAPER)
         library.prepare(problem, lambda _done, total, totals=totals: totals.append(total))
         seconds = time.perf_counter() - start_s
-        templates = library.templates(model, library.configs_on_offer(problem))
+        templates = library.templates(model, configs)
         rows.append(
             {
                 "model": model.arch.name,

@@ -243,6 +243,7 @@ def _planned_template(template: ServingTemplate, name: str) -> PlannedTemplate:
             source=prediction.source,
             error_share=prediction.error_share,
         ),
+        made_for=template.made_for,
     )
 
 
@@ -277,6 +278,7 @@ def _template(planned: PlannedTemplate) -> ServingTemplate:
             source=prediction.source,
             error_share=prediction.error_share,
         ),
+        made_for=planned.made_for,
     )
 
 

@@ -112,6 +112,14 @@ class PlannedTemplate(ApiModel):
         None, description="Engine settings; absent where no engine can run the placement."
     )
     prediction: PlannedPrediction = Field(description="Capacity and latencies.")
+    made_for: str = Field(
+        "",
+        max_length=64,
+        description=(
+            "Digest of the model, targets and traffic that the prediction was made for; absent: "
+            "not known."
+        ),
+    )
 
 
 class PlannedSlice(ApiModel):

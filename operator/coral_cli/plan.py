@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 import yaml
-from platformdirs import user_cache_path
 
 from coral_cli.inputs import CLUSTER, CONTEXT, FILES, INVENTORY, KUBECONFIG, read_problem
 from coral_cli.progress import progress_on_stderr, say_on_stderr
@@ -17,6 +16,7 @@ from coral_cli.render import show_plan
 from coral_solver.domain.template import PlacementSpace
 from coral_solver.planning.planner import Planner, PlanningOptions
 from coral_solver.report.document import plan_document
+from coral_solver.templates.cache import default_cache_dir
 
 EXIT_NOT_ALL_SERVED = 3
 
@@ -27,11 +27,6 @@ class OutputFormat(StrEnum):
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"
-
-
-def default_cache_dir() -> Path:
-    """Folder in which template libraries are kept between runs."""
-    return user_cache_path("coral") / "templates"
 
 
 def plan(
@@ -51,13 +46,20 @@ def plan(
         int, typer.Option(help="Most node configurations of one instance.", min=1, max=6)
     ] = 6,
     time_limit_s: Annotated[
-        float, typer.Option("--time-limit", help="Limit of the allocation in seconds.", min=0.1)
+        float,
+        typer.Option(
+            "--time-limit",
+            help="Limit of the allocation in seconds. The baselines together get as long as the "
+            "allocation took plus 1 s, but no more than the limit; their status says if that "
+            "was too short.",
+            min=0.1,
+        ),
     ] = 30.0,
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where templates are kept between runs.")
     ] = None,
     baselines: Annotated[
-        bool, typer.Option(help="Also solve the best homogeneous plan, to compare with.")
+        bool, typer.Option(help="Also plan as the homogeneous peers would, to compare with.")
     ] = True,
 ) -> None:
     """Decide what runs where: GPU types, parallelism, replicas and nodes, for all models together.

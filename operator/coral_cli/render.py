@@ -134,19 +134,13 @@ def _summary(document: Mapping[str, Any]) -> Table:
     for level in document["objective"]:
         table.add_row(
             f"level {level['level']}",
-            f"{level['value']:.4f}, bound {level['bound']:.4f}, {_gap(level)}",
+            f"{level['value']:.4f}, bound {level['bound']:.4f}, gap {level['gap']:.3%}",
         )
     table.add_row("bound holds for", document["bound_scope"])
     table.add_row(
         "time", f"stage 1 {document['templates_s']:.2f} s, stage 2 {document['solve_s']:.2f} s"
     )
     return table
-
-
-def _gap(level: Mapping[str, Any]) -> str:
-    """Show the gap; it is a share of the value, so a value of zero has none that can be shown."""
-    is_zero = level["value"] == 0
-    return "gap open" if is_zero and level["gap"] > 0 else f"gap {level['gap']:.3%}"
 
 
 def _comparison(document: Mapping[str, Any], peer: Mapping[str, Any]) -> str:

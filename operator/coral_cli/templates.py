@@ -17,10 +17,10 @@ from coral_cli.inputs import (
     only_models,
     read_problem,
 )
-from coral_cli.plan import default_cache_dir
 from coral_cli.progress import progress_on_stderr, say_on_stderr
 from coral_cli.render import table_console
-from coral_solver.allocation.columns import offered_configs
+from coral_solver.domain.hardware import configs_on_offer
+from coral_solver.templates.cache import default_cache_dir
 from coral_solver.templates.library import LibraryOptions, TemplateLibrary
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def templates(
         library = TemplateLibrary(
             LibraryOptions(max_nodes=max_nodes, cache_dir=cache_dir or default_cache_dir())
         )
-        configs = offered_configs(read.problem.pools)
+        configs = configs_on_offer(read.problem.pools)
         prices = {config: _cheapest_usd_per_hour(config, read.problem.pools) for config in configs}
         found = {served.id: library.templates(served, configs) for served in read.problem.models}
     console = table_console()

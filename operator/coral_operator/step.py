@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from coral_api.conditions import Reason
 from coral_api.multillmservice import MultiLLMServiceStatus
 from coral_operator import finalizer
-from coral_operator.children.identity import is_ours
+from coral_operator.children.identity import child_key, is_ours
 from coral_operator.children.settings import DEFAULT_IMAGE, ChildSettings
 from coral_operator.kube.errors import KubeError
 from coral_operator.kube.kinds import (
@@ -57,10 +57,13 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 APPLY_RETRY_S = 5.0
-"""Wait before a refused child is tried again."""
+"""Wait before a refused child, or one that the watches do not bring, is tried again."""
 
 PENDING_CHECK_S = 15.0
 """How often to look at pods that do not start: no event says that a limit has passed."""
+
+ORDINARY_REFUSALS = frozenset({"Cordoned", "NotReady"})
+"""Refusals that belong to the life of a node; the others are for somebody to put right."""
 
 MAX_NODE_EVENTS = 20
 """Events about refused nodes in one step; the metric counts them all."""
@@ -78,11 +81,14 @@ class Rollout:
         Models whose children could not be built.
     in_progress
         Services of which children are still going.
+    is_complete
+        Whether the watches had every wanted child before this step.
     """
 
     report: ApplyReport = field(default_factory=ApplyReport)
     problems: tuple[ChildProblem, ...] = ()
     in_progress: frozenset[ServiceRef] = frozenset()
+    is_complete: bool = True
 
     def problem_of(self, ref: ServiceRef) -> Problem | None:
         """Return what is wrong with a service's children, or None."""
@@ -207,6 +213,7 @@ class Step:
             report=report,
             problems=wanted.problems,
             in_progress=frozenset(service_of(child) for child in extra),
+            is_complete=wanted.manifests.keys() <= {child_key(child) for child in view.children},
         )
 
     async def _mark(self, view: View) -> frozenset[ServiceRef]:
@@ -274,7 +281,7 @@ class Step:
         }
         self._counters.publish(samples)
         waits = []
-        if rollout.report.problems:
+        if rollout.report.problems or not rollout.is_complete:
             waits.append(APPLY_RETRY_S)
         if any(report.state for report in reports.get(Chain.ACTIVE, {}).values()):
             waits.append(PENDING_CHECK_S)
@@ -337,7 +344,8 @@ class Step:
             node = refused[name]
             self._told_refused[name] = node.reason
             text = f"{node.reason}: {node.message}"
-            event = Event(NODES, manifests[name], Reason.NODE_REFUSED, text, is_warning=True)
+            is_odd = node.reason not in ORDINARY_REFUSALS
+            event = Event(NODES, manifests[name], Reason.NODE_REFUSED, text, is_warning=is_odd)
             await self._events.tell([event])
         if view.policy_problem is not None and view.policy_problem != self._told_policy:
             for manifest in self._store.objects("planningpolicies_seen"):

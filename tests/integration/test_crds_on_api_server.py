@@ -217,6 +217,7 @@ def _large_plan() -> AllocationPlan:
                     source="physical model",
                     error_share=None if k % 2 else 0.1,
                 ),
+                made_for="0123456789abcdef",
                 engine=engine,
             ),
             region="us-east-2",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -306,5 +305,6 @@ def test_12_a_rule_is_a_plan_too_and_its_bounds_are_no_promise(drawn):
     if all_levels(rule)[0][0] == all_levels(best)[0][0]:
         assert rule.objective[0].value <= best.objective[0].value + SLACK
         assert rule.objective[0].bound >= best.objective[0].value - SLACK
-    assert all(math.isfinite(entry.gap) for entry in rule.objective)
+    # Even a value of zero with an open bound has a gap that is a share.
+    assert all(0 <= entry.gap <= 1 for entry in rule.objective)
     assert np.isfinite(rule.cost_usd_per_hour)

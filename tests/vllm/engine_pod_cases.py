@@ -219,6 +219,7 @@ def instance(
         prediction=Prediction(
             capacity_req_per_s=2.0, ttft_s=0.5, tpot_s=0.03, batch_per_stage=8.0, source="test"
         ),
+        made_for="test",
         engine=EngineSettings(
             tensor_parallel=tensor_parallel,
             pipeline_parallel=len(stages),

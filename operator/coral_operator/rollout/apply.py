@@ -146,6 +146,7 @@ class Applier:
     async def _apply(self, manifest: Manifest, live: Manifest | None) -> None:
         kind = _KINDS[manifest["kind"]]
         metadata = manifest["metadata"]
+        was_seen = live is not None
         if live is None:
             # Not among ours: it must not exist at all. Without force, a foreign object that comes
             # between the reading and the writing is refused by the server.
@@ -163,7 +164,8 @@ class Applier:
                     )
                 live = found
         answer = await self._kube.apply(kind, manifest, force=live is not None)
-        self._seen.discard(child_key(manifest))
+        if not was_seen:
+            self._seen.discard(child_key(manifest))
         self._written[child_key(manifest)] = _Written(
             _digest(manifest),
             int(answer["metadata"].get("generation", 0)),

@@ -14,10 +14,10 @@ from coral_solver.allocation.model import PlanModel
 from coral_solver.allocation.options import AllocationOptions
 from coral_solver.allocation.report import build_plan
 from coral_solver.allocation.trim import trimmed
-from coral_solver.allocation.validate import validate
 from coral_solver.domain.clock import WallClock
 from coral_solver.domain.errors import SolverError
 from coral_solver.domain.plan import SolveStatus
+from coral_solver.domain.validate import validate_problem
 
 __all__ = ["AllocationOptions", "allocate", "allocate_greedily"]
 
@@ -149,7 +149,7 @@ def allocate_greedily(
 def _space(
     problem: PlanningProblem, source: TemplateSource, options: AllocationOptions
 ) -> SearchSpace:
-    validate(problem, options)
+    validate_problem(problem)
     return build_space(_sorted(problem), source, options)
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from coral_solver.allocation.decision import Decision
     from coral_solver.allocation.supply import Supply
     from coral_solver.domain.hardware import NodeConfig
-    from coral_solver.domain.template import ServingTemplate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +31,15 @@ class Assignment:
         Nodes in use by pool name, for elastic pools that have some.
     free_gpus
         By supply: GPUs that are left, on nodes that could still be opened too.
+    most_on_one_node
+        By supply: the most of them that one node has.
     """
 
     instances: tuple[ServingInstance, ...]
     kept_names: frozenset[str]
     opened_nodes: dict[str, int]
     free_gpus: tuple[int, ...]
+    most_on_one_node: tuple[int, ...]
 
 
 def assign(space: SearchSpace, decision: Decision) -> Assignment:
@@ -81,7 +83,7 @@ def assign(space: SearchSpace, decision: Decision) -> Assignment:
 
     dealt = _deal(space, decision)
     for number, (_, supplies) in enumerate(dealt):
-        sizes = (config.gpu_count for config in _configs(dealt[number][0].template))
+        sizes = (config.gpu_count for config in dealt[number][0].template.configs)
         for position, (size, supply) in enumerate(zip(sizes, supplies, strict=True)):
             loose.append(_LooseSlice(size, number, position, supply))
 
@@ -97,7 +99,7 @@ def assign(space: SearchSpace, decision: Decision) -> Assignment:
         )
         rent = sum(
             config.gpu_count * space.supplies[supply].gpu_usd_per_hour
-            for config, supply in zip(_configs(column.template), supplies, strict=True)
+            for config, supply in zip(column.template.configs, supplies, strict=True)
         )
         instances.append(
             ServingInstance(
@@ -116,7 +118,8 @@ def assign(space: SearchSpace, decision: Decision) -> Assignment:
             for shelf in shelves
             if shelf.supply.elastic and shelf.nodes_in_use
         },
-        free_gpus=tuple(shelf.free_gpus for shelf in shelves),
+        free_gpus=tuple(sum(shelf.left) for shelf in shelves),
+        most_on_one_node=tuple(max(shelf.left, default=0) for shelf in shelves),
     )
 
 
@@ -127,10 +130,6 @@ class _LooseSlice(NamedTuple):
     instance: int
     position: int
     supply: int
-
-
-def _configs(template: ServingTemplate) -> list[NodeConfig]:
-    return [config for stage in template.stages for config in stage.configs]
 
 
 def _deal(space: SearchSpace, decision: Decision) -> list[tuple[Column, list[int]]]:
@@ -149,7 +148,7 @@ def _deal(space: SearchSpace, decision: Decision) -> list[tuple[Column, list[int
             for config, needed in column.configs:
                 left = stock[column.region, column.site_factor, config]
                 hands[config] = _hand(left, needed)
-            dealt.append((column, [hands[config].pop() for config in _configs(column.template)]))
+            dealt.append((column, [hands[config].pop() for config in column.template.configs]))
     return dealt
 
 
@@ -190,10 +189,10 @@ class _Shelf:
         return len(self._free)
 
     @property
-    def free_gpus(self) -> int:
-        """GPUs left, on nodes that can still be opened too."""
+    def left(self) -> list[int]:
+        """GPUs left by node, on nodes that can still be opened too."""
         to_open = max(0, self.supply.max_open - len(self._free)) if self.supply.elastic else 0
-        return sum(self._free.values()) + to_open * self.supply.pool.key.gpus_per_node
+        return [*self._free.values(), *[self.supply.pool.key.gpus_per_node] * to_open]
 
     def take(self, node: str, size: int) -> None:
         """Take GPUs of a given node."""

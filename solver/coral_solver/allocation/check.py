@@ -369,7 +369,7 @@ def _level_violations(level: ObjectiveLevel, sense: str, value: float) -> Iterat
     worse = level.value - level.bound if sense == "max" else level.bound - level.value
     if not worse <= 0:
         yield f"bound {level.bound} is on the wrong side of value {level.value}"
-    gap = abs(level.value - level.bound) / max(abs(level.value), 1e-9)
+    gap = abs(level.value - level.bound) / max(abs(level.value), abs(level.bound), 1e-9)
     if not (math.isfinite(level.bound) and _close(level.gap, gap)):
         yield f"gap {level.gap} does not follow from {level.value} and {level.bound}"
 

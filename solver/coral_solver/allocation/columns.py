@@ -11,11 +11,11 @@ from coral_solver.allocation.dominance import undominated
 from coral_solver.allocation.keeps import find_keeps
 from coral_solver.allocation.supply import build_supplies
 from coral_solver.allocation.template_table import tables_by_phase
-from coral_solver.domain.hardware import NodeConfig, power_of_two_sizes
+from coral_solver.domain.hardware import configs_on_offer
 from coral_solver.domain.workload import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from coral_solver.allocation.source import TemplateSource
     from coral_solver.allocation.supply import Supply
     from coral_solver.allocation.template_table import TemplateTable
-    from coral_solver.domain.hardware import GpuPool
+    from coral_solver.domain.hardware import NodeConfig
     from coral_solver.domain.plan import PlanningProblem
     from coral_solver.domain.template import ServingTemplate
     from coral_solver.domain.workload import ServedModel
@@ -69,7 +69,8 @@ class KnownTemplates(NamedTuple):
     """What the template source has for one model.
 
     ``can_serve``: there are templates of every phase that serving it needs. ``gpus``: GPU types
-    that they use. ``least``: what the smallest one of the scarcest phase takes, for people.
+    that they use. ``least``: the fewest GPUs that can serve it, and an example of what they are,
+    for people; empty where nothing can.
     """
 
     can_serve: bool
@@ -133,7 +134,7 @@ def build_space(
     SearchSpace
         With sorted contents: it does not depend on the order of anything in the input.
     """
-    configs = offered_configs(problem.pools, whole_nodes_only=options.whole_nodes_only)
+    configs = configs_on_offer(problem.pools, whole_nodes_only=options.whole_nodes_only)
     supplies = build_supplies(problem.pools)
     offers = _offers(supplies, configs, options)
     units = _units(configs, whole_nodes_only=options.whole_nodes_only)
@@ -177,30 +178,6 @@ def build_space(
     )
 
 
-def offered_configs(
-    pools: Iterable[GpuPool], *, whole_nodes_only: bool = False
-) -> tuple[NodeConfig, ...]:
-    """Return every node configuration that the pools' shapes allow, sorted.
-
-    Free GPUs do not matter here: the set, and with it stage 1's work, changes only when a shape
-    appears or goes.
-
-    Parameters
-    ----------
-    pools
-        GPU pools.
-    whole_nodes_only
-        Leave out slices of nodes.
-    """
-    found = set()
-    for pool in pools:
-        gpu, gpus_per_node, link = pool.shape
-        for size in power_of_two_sizes(gpus_per_node):
-            if not whole_nodes_only or size == gpus_per_node:
-                found.add(NodeConfig(gpu, size, link))
-    return tuple(sorted(found))
-
-
 def target_req_per_s(model: ServedModel) -> float:
     """Return the rate to plan for: raw demand plus headroom."""
     return model.demand_req_per_s * (1.0 + model.headroom)
@@ -220,23 +197,39 @@ def _known_templates(
     tables: Mapping[Phase, TemplateTable], configs: Sequence[NodeConfig]
 ) -> KnownTemplates:
     gpus: set[str] = set()
-    least, least_gpus = "", 0
+    smallest: dict[Phase, tuple[int, str]] = {}
     sizes = np.array([config.gpu_count for config in configs], dtype=np.int64)
-    for table in tables.values():
+    for phase, table in tables.items():
         gpus |= {configs[i].gpu for i in np.flatnonzero(table.counts.any(axis=0)).tolist()}
         gpu_counts = table.counts @ sizes
-        smallest = int(np.argmin(gpu_counts))
-        if gpu_counts[smallest] > least_gpus:
-            least_gpus = int(gpu_counts[smallest])
-            counts = table.counts[smallest]
-            least = " and ".join(
-                f"{counts[i]} of {configs[i]}" for i in np.flatnonzero(counts).tolist()
-            )
-    return KnownTemplates(
-        can_serve=Phase.WHOLE in tables or {Phase.PREFILL, Phase.DECODE} <= tables.keys(),
-        gpus=frozenset(gpus),
-        least=least,
-    )
+        position = int(np.argmin(gpu_counts))
+        smallest[phase] = int(gpu_counts[position]), _in_words(table.counts[position], configs)
+    ways = []
+    if Phase.WHOLE in smallest:
+        ways.append(smallest[Phase.WHOLE])
+    if {Phase.PREFILL, Phase.DECODE} <= smallest.keys():
+        prefill, decode = smallest[Phase.PREFILL], smallest[Phase.DECODE]
+        words = f"{prefill[1]} for prefill and {decode[1]} for decode"
+        ways.append((prefill[0] + decode[0], words))
+    least = ""
+    if ways:
+        fewest, example = min(ways)
+        least = f"{fewest} GPU{'s' if fewest > 1 else ''}, for example {example}"
+    return KnownTemplates(can_serve=bool(ways), gpus=frozenset(gpus), least=least)
+
+
+def _in_words(counts: NDArray[np.int64], configs: Sequence[NodeConfig]) -> str:
+    """Say what a template takes, such as ``2 L4 of one node and 1 A10G``."""
+    parts = []
+    for i in np.flatnonzero(counts).tolist():
+        gpu, size, _ = configs[i]
+        slices = int(counts[i])
+        if size == 1:
+            parts.append(f"{slices} {gpu}")
+        else:
+            times = f"{slices} times " if slices > 1 else ""
+            parts.append(f"{times}{size} {gpu} of one node")
+    return " and ".join(parts)
 
 
 def _fresh_templates(

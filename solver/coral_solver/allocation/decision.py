@@ -38,15 +38,6 @@ class Decision:
     drawn: NDArray[np.int64]
 
 
-def empty_decision(space: SearchSpace) -> Decision:
-    """Return the decision to run nothing."""
-    return Decision(
-        started=np.zeros(len(space.columns), dtype=np.int64),
-        kept=np.zeros(len(space.keeps), dtype=np.int64),
-        drawn=np.zeros(len(space.draws), dtype=np.int64),
-    )
-
-
 def paired(entries: Iterable[tuple[Phase, str, float]], *, sum_regions: bool) -> float:
     """Return what whole and paired phases amount to together.
 

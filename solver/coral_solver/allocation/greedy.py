@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from coral_solver.allocation.columns import target_req_per_s
-from coral_solver.allocation.decision import Decision
+from coral_solver.allocation.decision import Decision, paired
 from coral_solver.domain.plan import ScarcityPolicy
 from coral_solver.domain.workload import Phase
 
@@ -297,11 +297,6 @@ class _Stock:
 
 
 def _paired(amounts: Mapping[_Part, float]) -> float:
-    """Return whole amounts plus, in each place, the smaller of prefill and decode."""
-    total = 0.0
-    for part, amount in amounts.items():
-        if part.phase is Phase.WHOLE:
-            total += amount
-        elif part.phase is Phase.PREFILL:
-            total += min(amount, amounts.get(_Part(Phase.DECODE, part.place), 0.0))
-    return total
+    """Return what the parts of one model amount to; a place is a region, or all of them."""
+    entries = ((part.phase, part.place, amount) for part, amount in amounts.items())
+    return paired(entries, sum_regions=False)

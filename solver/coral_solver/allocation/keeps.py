@@ -102,8 +102,10 @@ def find_keeps(
     """Group the instances in force that can stay.
 
     An instance can stay if its model is still there and still allows its phase, its layers and its
-    GPU types, and if each of its slices is still free for it on its node. Whether several can stay
-    on the same node together is left to the integer program.
+    GPU types, if its prediction can be trusted, and if each of its slices is still free for it on
+    its node. The source's prediction counts where the source has the template; the old one only if
+    it was made for what the model is today. Whether several can stay on the same node together is
+    left to the integer program.
 
     Parameters
     ----------
@@ -122,10 +124,13 @@ def find_keeps(
         Sorted by the name of the first instance.
     """
     models = {model.id: index for index, model in enumerate(problem.models)}
+    digests = [model.targets_digest for model in problem.models]
     seated: list[SeatedInstance] = []
     for instance in problem.in_force:
         index = models.get(instance.template.model_id)
         if index is None or not _is_allowed(problem.models[index], instance.template):
+            continue
+        if instance.template.id not in fresh and instance.template.made_for != digests[index]:
             continue
         seats = _seats(instance, supplies, options)
         if seats is not None:
@@ -189,7 +194,7 @@ def _is_allowed(model: ServedModel, template: ServingTemplate) -> bool:
     return (
         template.phase in model.serving.phases
         and sum(stage.layers for stage in template.stages) == model.arch.layers
-        and all(model.may_use(config.gpu) for stage in template.stages for config in stage.configs)
+        and all(model.may_use(config.gpu) for config in template.configs)
     )
 
 
@@ -197,7 +202,7 @@ def _seats(
     instance: ServingInstance, supplies: Sequence[Supply], options: AllocationOptions
 ) -> tuple[Seat, ...] | None:
     """Find each slice of an instance again; None if one of them is gone."""
-    configs = [config for stage in instance.template.stages for config in stage.configs]
+    configs = instance.template.configs
     if not configs or len(configs) != len(instance.slices):
         return None
     seats = []

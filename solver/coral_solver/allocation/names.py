@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 MAX_NAME_LENGTH = 40
 """Leaves room for what Kubernetes children append within the 63 characters of a label."""
 
-_MAX_STEM_LENGTH = 28
+_MAX_WORD_LENGTH = MAX_NAME_LENGTH - len("-0000-") - 6  # and up to six digits of the number
 
 
 class NameBook:
@@ -39,7 +39,7 @@ class NameBook:
         word = word if word[:1].isalpha() else f"m-{word}"
         text = f"{template.model_id} {template.id}"
         digest = hashlib.sha256(text.encode()).hexdigest()[:4]
-        stem = f"{word[:_MAX_STEM_LENGTH].rstrip('-')}-{digest}"
+        stem = f"{word[:_MAX_WORD_LENGTH].rstrip('-')}-{digest}"
         number = 1
         while f"{stem}-{number}" in self._taken:
             number += 1

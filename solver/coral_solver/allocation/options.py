@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+
+from coral_solver.domain.errors import InvalidInputError
 
 SHARE_TOLERANCE = 1e-6
 """Shares of a demand closer than this are equal: the solver's own feasibility tolerance."""
@@ -23,9 +26,23 @@ class AllocationOptions:
     sum_regions
         Prefill and decode capacity are summed over all regions before they are paired: the
         paper's rule. The default pairs them inside each region, where the KV cache can travel.
+
+    Raises
+    ------
+    InvalidInputError
+        If a limit cannot mean anything.
     """
 
     time_limit_s: float = 30.0
     relative_gap: float = 1e-4
     whole_nodes_only: bool = False
     sum_regions: bool = False
+
+    def __post_init__(self) -> None:
+        faults = []
+        if math.isnan(self.time_limit_s):
+            faults.append("time_limit_s is not a number")
+        if not 0 <= self.relative_gap < 1:
+            faults.append(f"relative_gap {self.relative_gap} must lie in [0, 1)")
+        if faults:
+            raise InvalidInputError(faults)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from coral_solver.allocation.assignment import Assignment
     from coral_solver.allocation.columns import SearchSpace
+    from coral_solver.domain.hardware import PoolKey
     from coral_solver.domain.plan import ServingInstance
     from coral_solver.domain.workload import Phase
 
@@ -56,10 +57,11 @@ def build_plan(
     running: dict[str, list[ServingInstance]] = defaultdict(list)
     for instance in assignment.instances:
         running[instance.template.model_id].append(instance)
+    factors = {pool.key: pool.site_factor for pool in space.problem.pools}
     capacities, replicas = [], []
     for model in space.problem.models:
         instances = running[model.id]
-        capacities.append(_paired(space, ((i, _capacity(space, i)) for i in instances)))
+        capacities.append(_paired(space, ((i, _capacity(i, factors)) for i in instances)))
         replicas.append(_paired(space, ((i, 1.0) for i in instances)))
 
     rent, charge = _cost(space, assignment)
@@ -108,9 +110,8 @@ def _takes_part(space: SearchSpace, index: int) -> bool:
     return space.known[index].can_serve or index in space.placeable
 
 
-def _capacity(space: SearchSpace, instance: ServingInstance) -> float:
+def _capacity(instance: ServingInstance, factors: Mapping[PoolKey, float]) -> float:
     """Return what an instance carries: the slowest site of its slices slows all of it."""
-    factors = {pool.key: pool.site_factor for pool in space.problem.pools}
     factor = min(factors[pool] for pool, _ in instance.slices)
     return instance.template.capacity_req_per_s * factor
 
@@ -138,8 +139,7 @@ def _cost(space: SearchSpace, assignment: Assignment) -> tuple[float, float]:
     )
     charge = 0.0
     for instance in assignment.instances:
-        configs = [config for stage in instance.template.stages for config in stage.configs]
-        for config, (key, node) in zip(configs, instance.slices, strict=True):
+        for config, (key, node) in zip(instance.template.configs, instance.slices, strict=True):
             usd_per_hour = config.gpu_count * pools[key].gpu_usd_per_hour()
             if node is not None and (key, node) not in whole_nodes:
                 rent += usd_per_hour
@@ -152,7 +152,7 @@ def _cost(space: SearchSpace, assignment: Assignment) -> tuple[float, float]:
 def _level(name: str, sense: str, value: float, bound: float) -> ObjectiveLevel:
     # A value may pass its bound by the solver's tolerance; it is the value that was reached.
     bound = max(bound, value) if sense == "max" else min(max(bound, 0.0), value)
-    gap = abs(value - bound) / max(abs(value), 1e-9)
+    gap = abs(value - bound) / max(abs(value), abs(bound), 1e-9)
     return ObjectiveLevel(level=name, sense=sense, value=value, bound=bound, gap=gap)
 
 
@@ -172,6 +172,10 @@ def _outcome(
         short.append(f"{replicas:.0f} of {model.min_replicas} wanted replicas run")
     if demand <= 0:
         reason, message = "NoDemand", "no demand"
+        if short:
+            short.append(_what_is_short(space, assignment, index))
+        elif model.min_replicas > 0:
+            message += f"; what runs is for minReplicas ({model.min_replicas})"
     elif served_share(model, capacity_req_per_s) >= 1.0:
         reason = "Served"
         message = f"{capacity_req_per_s:.4g} req/s planned for a demand of {demand:.4g} req/s"
@@ -181,7 +185,8 @@ def _outcome(
         unmet = demand - capacity_req_per_s
         if _takes_part(space, index):
             reason = "CapacityShort"
-            message = _short_of_capacity(space, assignment, index, capacity_req_per_s)
+            message = f"{capacity_req_per_s:.4g} of {demand:.4g} req/s can be served"
+            short.insert(0, _what_is_short(space, assignment, index))
         else:
             reason, message = "NoTemplate", _without_template(space, index)
     return ModelOutcome(
@@ -218,23 +223,34 @@ def _without_template(space: SearchSpace, index: int) -> str:
     )
 
 
-def _short_of_capacity(
-    space: SearchSpace, assignment: Assignment, index: int, capacity_req_per_s: float
-) -> str:
-    """Name the pools that the model could use, and what is left of them."""
-    model = space.problem.models[index]
+def _what_is_short(space: SearchSpace, assignment: Assignment, index: int) -> str:
+    """Say what is left of the pools that the model could use, beside what one more copy takes."""
     known = space.known[index]
-    left: dict[str, int] = {
-        pool.name: 0 for pool in space.problem.pools if pool.key.gpu in known.gpus
-    }
-    for supply, free_gpus in zip(space.supplies, assignment.free_gpus, strict=True):
-        if supply.pool.name in left:
-            left[supply.pool.name] += free_gpus
-    named = [f"{name}: {left[name]}" for name in sorted(left, key=lambda n: (left[n], n))]
+    if not known.can_serve:
+        return _without_template(space, index)
+    left = {pool.name: 0 for pool in space.problem.pools if pool.key.gpu in known.gpus}
+    most = dict.fromkeys(left, 0)
+    for supply, free_gpus, on_one_node in zip(
+        space.supplies, assignment.free_gpus, assignment.most_on_one_node, strict=True
+    ):
+        name = supply.pool.name
+        if name in left:
+            left[name] += free_gpus
+            most[name] = max(most[name], on_one_node)
+    if any(left.values()):
+        what = "GPUs left in the pools it could use"
+        named = [
+            f"{name}: {left[name]} (at most {most[name]} on one node)"
+            for name in sorted(left, key=lambda name: (-left[name], name))
+            if left[name]
+        ]
+    else:
+        what = "no GPU is left in the pools it could use"
+        named = sorted(left)
     if len(named) > _MOST_POOLS_NAMED:
-        named[_MOST_POOLS_NAMED:] = [f"{len(named) - _MOST_POOLS_NAMED} more pools"]
+        more = len(named) - _MOST_POOLS_NAMED
+        named[_MOST_POOLS_NAMED:] = [f"{more} more pool{'s' if more > 1 else ''}"]
     return (
-        f"{capacity_req_per_s:.4g} of {model.demand_req_per_s:.4g} req/s can be served; GPUs left "
-        f"in the pools it could use: {', '.join(named)}; its smallest placement takes "
-        f"{known.least}: add such nodes, allow more GPU types, or lower the demand"
+        f"{what} ({', '.join(named)}); one more copy takes at least {known.least}: add nodes, "
+        "allow more GPU types, or ask for less"
     )

@@ -36,8 +36,8 @@ class TemplateSource(Protocol):
         Returns
         -------
         Sequence[ServingTemplate]
-            In a fixed order that depends on the inputs only. A template may be left out only if
-            one or several others of the same phase together need a sub-multiset of its
-            configurations and together carry at least as much: stage 2 loses nothing then.
+            In a fixed order that depends on the inputs only. A template within ``scope`` may be
+            left out only if one or several others of the same phase together need a sub-multiset
+            of its configurations and together carry at least as much: stage 2 loses nothing then.
         """
         ...

@@ -93,9 +93,8 @@ def tables_by_phase(
         phases = sorted({t.phase for t in templates})
         phase_index = np.array([phases.index(t.phase) for t in templates], dtype=np.int64)
         for row, template in enumerate(templates):
-            for stage in template.stages:
-                for config in stage.configs:
-                    counts[row, number[config]] += 1
+            for config in template.configs:
+                counts[row, number[config]] += 1
     tables = {}
     for index, phase in enumerate(phases):
         rows = np.flatnonzero((phase_index == index) & (capacity > 0))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 class Precision(StrEnum):
@@ -197,4 +200,27 @@ class RefusedNode:
 
 def power_of_two_sizes(gpu_count: int) -> tuple[int, ...]:
     """Return the sizes of the node configurations of a node: 1, 2, 4, ... up to its GPUs."""
-    return tuple(1 << k for k in range(gpu_count.bit_length()) if 1 << k <= gpu_count)
+    return tuple(1 << exponent for exponent in range(gpu_count.bit_length()))
+
+
+def configs_on_offer(
+    pools: Iterable[GpuPool], *, whole_nodes_only: bool = False
+) -> tuple[NodeConfig, ...]:
+    """Return every node configuration that the pools' shapes allow, sorted.
+
+    Free GPUs do not matter: the set, and with it stage 1's work, changes only when a shape does.
+
+    Parameters
+    ----------
+    pools
+        GPU pools.
+    whole_nodes_only
+        Leave out slices of nodes.
+    """
+    found = set()
+    for pool in pools:
+        gpu, gpus_per_node, link = pool.shape
+        for size in power_of_two_sizes(gpus_per_node):
+            if not whole_nodes_only or size == gpus_per_node:
+                found.add(NodeConfig(gpu, size, link))
+    return tuple(sorted(found))

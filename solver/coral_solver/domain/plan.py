@@ -119,7 +119,7 @@ class ObjectiveLevel:
     bound
         No plan within ``AllocationPlan.bound_scope`` is better than this.
     gap
-        ``|value - bound| / max(|value|, 1e-9)``.
+        ``|value - bound| / max(|value|, |bound|, 1e-9)``: in [0, 1] where both have one sign.
     """
 
     level: str

@@ -109,6 +109,9 @@ class ServingTemplate:
         Pipeline stages, first to last.
     prediction
         Capacity and latencies.
+    made_for
+        ``ServedModel.targets_digest`` of the model that the prediction was made for. It is no part
+        of ``id``: pods do not depend on it.
     engine
         Settings that the prediction assumes; None in the ``paper`` space, which vLLM cannot run.
     """
@@ -117,6 +120,7 @@ class ServingTemplate:
     phase: Phase
     stages: tuple[StagePlacement, ...]
     prediction: Prediction
+    made_for: str
     engine: EngineSettings | None = None
 
     @property
@@ -124,10 +128,15 @@ class ServingTemplate:
         """Largest rate within the SLO."""
         return self.prediction.capacity_req_per_s
 
+    @property
+    def configs(self) -> tuple[NodeConfig, ...]:
+        """Node configurations stage by stage: one for each slice of an instance, in its order."""
+        return tuple(config for stage in self.stages for config in stage.configs)
+
     @cached_property
     def config_counts(self) -> Counter[NodeConfig]:
         """Number of each node configuration that one instance takes."""
-        return Counter(config for stage in self.stages for config in stage.configs)
+        return Counter(self.configs)
 
     @cached_property
     def gpu_count(self) -> int:

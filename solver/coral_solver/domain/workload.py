@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from enum import StrEnum
@@ -253,6 +254,12 @@ class ServedModel:
     allowed_gpus: frozenset[str] | None = None
     denied_gpus: frozenset[str] = frozenset()
     max_model_len_tokens: int | None = None
+
+    @property
+    def targets_digest(self) -> str:
+        """Short digest of all that a prediction rests on besides the placement."""
+        facts = (self.arch, self.precision, self.slo, self.workload, self.max_model_len_tokens)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def may_use(self, gpu: str) -> bool:
         """Return whether the model may run on this GPU type."""

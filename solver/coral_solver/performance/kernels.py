@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numba
+from coral_solver.performance.compiled import compiled, compiled_as
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,7 +53,7 @@ WAIT_SAFETY = 1.25
 """Factor on mean waits: what two moments do not see. Set against the event simulation."""
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _wait_tail(
     wait_s: float, first_p: float, first_s: float, second_p: float, second_s: float
 ) -> float:
@@ -74,7 +74,7 @@ def _wait_tail(
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _slot_wait(
     rate: float,
     service_s: float,
@@ -96,7 +96,7 @@ def _slot_wait(
     return waits, mean
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _feedback(rate: float, work_s: float) -> float:
     """Return the factor by which fluctuations grow as prompts of some work slow down all others.
 
@@ -105,7 +105,7 @@ def _feedback(rate: float, work_s: float) -> float:
     return 1.0 / max(1.0 - rate * work_s, 0.02)
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _mean_prefill_steps(request: Row, room: float) -> float:
     """Return the mean number of steps that a prompt takes when each has room for some tokens."""
     n = int(request[REQUEST_NUM_POINTS])
@@ -115,7 +115,7 @@ def _mean_prefill_steps(request: Row, room: float) -> float:
     return total / n
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def rate_ceiling(stages: int, point: Row, request: Row, tau_s: float, stretch: float) -> float:
     """Return the rate in req/s at which slots or token budget are used up: nobody would wait less.
 
@@ -137,7 +137,7 @@ def rate_ceiling(stages: int, point: Row, request: Row, tau_s: float, stretch: f
     return float(min(slots, tokens_per_s / request[REQUEST_INPUT]))
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def tpot_share(
     tpot_s: float,
     rate: float,
@@ -185,7 +185,7 @@ def tpot_share(
     return share / n
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def ttft_share(
     ttft_s: float,
     rate: float,
@@ -246,7 +246,7 @@ def ttft_share(
     return share / n
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def attainment(
     rate: float, stages: int, point: Row, request: Row, tau_s: float, stretch: float
 ) -> float:
@@ -262,7 +262,7 @@ _CAPACITY_ABOVE_TYPE = "float64(int64, float64[::1], float64[::1], float64, floa
 
 
 # Explicit types, so that stage 1 can pass the functions around inside its own kernels.
-@numba.njit(_CAPACITY_ABOVE_TYPE, cache=True, nogil=True)
+@compiled_as(_CAPACITY_ABOVE_TYPE)
 def joint_capacity_above(
     stages: int,
     point: Row,
@@ -306,7 +306,7 @@ def joint_capacity_above(
     return low if low > floor_req_per_s else 0.0
 
 
-@numba.njit(_CAPACITY_TYPE, cache=True, nogil=True)
+@compiled_as(_CAPACITY_TYPE)
 def joint_capacity(stages: int, point: Row, request: Row, tau_s: float, stretch: float) -> float:
     """Return the largest rate at which the attainment share of requests meets TTFT and TPOT.
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba
 import numpy as np
+
+from coral_solver.performance.compiled import compiled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     Lengths = NDArray[np.int64]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _link(request: int, bucket: int, first: Lengths, after: Lengths, before: Lengths) -> None:
     """Put a request at the front of a bucket's list."""
     after[request] = first[bucket]
@@ -28,7 +29,7 @@ def _link(request: int, bucket: int, first: Lengths, after: Lengths, before: Len
     first[bucket] = request
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def _unlink(request: int, bucket: int, first: Lengths, after: Lengths, before: Lengths) -> None:
     """Take a request out of a bucket's list."""
     if before[request] >= 0:
@@ -39,7 +40,7 @@ def _unlink(request: int, bucket: int, first: Lengths, after: Lengths, before: L
         before[after[request]] = before[request]
 
 
-@numba.njit(cache=True, nogil=True)
+@compiled
 def simulate_clients(
     by_tokens_s: Array,
     by_sampled_s: Array,

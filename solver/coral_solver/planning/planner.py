@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from coral_solver.allocation.allocate import AllocationOptions, allocate
 from coral_solver.baselines.run import run_baselines
 from coral_solver.domain.clock import WallClock
 from coral_solver.domain.template import PlacementSpace
-from coral_solver.planning.validate import validate_problem
+from coral_solver.domain.validate import validate_problem
 from coral_solver.templates.library import LibraryOptions, TemplateLibrary
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str, float | None], None]
     """Takes the name of a step, and the share of it that is done, or None."""
+
+
+EXTRA_BASELINES_S = 1.0
+"""Time that the baselines together get beyond what stage 2 of the plan took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +41,8 @@ class PlanningOptions:
         A template's GPU memory is at most ``rho`` times the model's weights, except on one node
         configuration.
     time_limit_s
-        Limit of stage 2 for the plan, and again for each baseline.
+        Limit of stage 2 for the plan. The baselines together get what that took plus
+        ``EXTRA_BASELINES_S``, and never more than the limit.
     relative_gap
         A level of the objective counts as proven at this gap.
     cache_dir
@@ -145,8 +150,15 @@ class Planner:
         baselines: dict[str, AllocationPlan] = {}
         if self.options.with_baselines:
             report("baselines: what the peers would do", None)
+            # They are for comparison: nobody is to wait much longer for them than for the plan.
+            limit_s = allocation_done_s - templates_done_s + EXTRA_BASELINES_S
             baselines = run_baselines(
-                problem, self._library, options=allocation_options, clock=self._clock
+                problem,
+                self._library,
+                options=replace(
+                    allocation_options, time_limit_s=min(limit_s, self.options.time_limit_s)
+                ),
+                clock=self._clock,
             )
         return PlanningResult(
             plan=plan,

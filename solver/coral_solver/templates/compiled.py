@@ -23,12 +23,3 @@ BOUND_SLACK = 1e-12
 def part(function: _Function) -> _Function:
     """Compile a function that kernels of the same file call; it becomes part of them."""
     return cast("_Function", njit(nogil=True)(function))
-
-
-def kernel(signature: object) -> Callable[[_Function], _Function]:
-    """Compile an entry point for one signature, without the interpreter lock, cached on disk.
-
-    The one signature keeps the compile time low, and makes a wrong argument type an error instead
-    of a second compilation.
-    """
-    return cast("Callable[[_Function], _Function]", njit(signature, cache=True, nogil=True))

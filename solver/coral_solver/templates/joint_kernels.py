@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import types
 
-from coral_solver.templates.compiled import BOUND_SLACK, FIRST, LAST, MIDDLE, ONLY, kernel, part
+from coral_solver.performance.compiled import compiled_as
+from coral_solver.templates.compiled import BOUND_SLACK, FIRST, LAST, MIDDLE, ONLY, part
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -225,7 +226,7 @@ def best_at_point(
     return best
 
 
-@kernel(
+@compiled_as(
     types.void(
         types.int64[:, ::1],
         types.float64[::1],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from coral_solver.domain.errors import InvalidInputError
-from coral_solver.domain.hardware import NodeConfig, power_of_two_sizes
+from coral_solver.domain.hardware import configs_on_offer
 from coral_solver.domain.template import CapacityRule, PlacementSpace
 from coral_solver.domain.workload import Phase
 from coral_solver.templates.cache import PlacementCache, code_fingerprint
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from coral_solver.domain.hardware import NodeConfig
     from coral_solver.domain.plan import PlanningProblem
     from coral_solver.domain.workload import ServedModel
     from coral_solver.templates.template_list import Describe
@@ -39,6 +40,13 @@ RULE_OF_SPACE = {
 
 KEPT_IN_MEMORY = 64
 """Libraries (model, SLO, traffic, phase) that stay in memory; the ones used longest ago go."""
+
+MIN_SHARE_OF_BEST = 0.01
+"""Templates that carry less than this share of the best capacity per GPU are not on offer.
+
+They sit at the very edge of a latency target: what little they carry is an artefact of the
+prediction, not something to pay for.
+"""
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
@@ -60,20 +68,17 @@ class LibraryOptions:
     cache_dir
         Folder for libraries between runs (``cache.default_cache_dir()`` is the user's); None keeps
         them in memory only.
-    rule
-        How capacity is derived; None: the rule that belongs to the space.
 
     Raises
     ------
     InvalidInputError
-        If a value is out of range, or the rule does not go with the space.
+        If a value is out of range.
     """
 
     space: PlacementSpace = PlacementSpace.VLLM
     max_nodes: int = MAX_NODES
     rho: float = 12.0
     cache_dir: Path | None = None
-    rule: CapacityRule | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -84,11 +89,6 @@ class LibraryOptions:
             )
         if not (math.isfinite(self.rho) and self.rho >= 1):
             problems.append(f"rho is {self.rho}: it must be a finite number of at least 1")
-        if self.rule not in (None, RULE_OF_SPACE[self.space]):
-            problems.append(
-                f"capacity rule {self.rule} is not defined in the {self.space} placement space: "
-                f"use {RULE_OF_SPACE[self.space]}"
-            )
         if problems:
             raise InvalidInputError(problems)
 
@@ -152,7 +152,8 @@ class TemplateLibrary:
             f"{RULE_OF_SPACE[options.space]} capacity rule ({stage}) with at most "
             f"{options.max_nodes} node configurations and, beyond one, at most {options.rho:g} "
             "times the memory of the weights; the exactly best placement of each multiset of "
-            "node configurations"
+            "node configurations, where it carries per GPU at least "
+            f"{MIN_SHARE_OF_BEST:.0%} of the best template of the same model and phase"
         )
 
     def templates(self, model: ServedModel, configs: Sequence[NodeConfig]) -> TemplateList:
@@ -170,7 +171,8 @@ class TemplateLibrary:
         TemplateList
             Ordered by phase, in the ``vllm`` space by tensor parallelism, by number of node
             configurations and by the sorted configurations. A multiset of configurations is left
-            out where several instances on the same nodes, or fewer, carry at least as much.
+            out where several instances on the same nodes, or fewer, carry at least as much, and
+            where it carries per GPU less than ``MIN_SHARE_OF_BEST`` of the best of the phase.
 
         Raises
         ------
@@ -184,12 +186,12 @@ class TemplateLibrary:
             parts = [
                 PhaseTemplates(
                     phase=job.phase,
-                    placements=self._placements_of(job, None),
+                    placements=_worth_their_gpus(self._placements_of(job, None), job.configs),
                     describe=self._describe(job),
                 )
                 for job in jobs
             ]
-            found = TemplateList(model.id, jobs[0].configs, parts)
+            found = TemplateList(model.id, model.targets_digest, jobs[0].configs, parts)
         _remember(self._lists, key, found)
         return found
 
@@ -205,7 +207,9 @@ class TemplateLibrary:
         progress
             Called with (multisets of node configurations done, all of them), from this thread.
         """
-        configs = self.configs_on_offer(problem)
+        configs = configs_on_offer(
+            problem.pools, whole_nodes_only=self.options.space is PlacementSpace.PAPER
+        )
         jobs: dict[str, _Job] = {}
         for model in problem.models:
             if model.demand_req_per_s > 0 or model.min_replicas > 0:
@@ -224,19 +228,6 @@ class TemplateLibrary:
             finished += sizes[key]
             if progress is not None and state[0] != finished:
                 progress(finished, total)
-
-    def configs_on_offer(self, problem: PlanningProblem) -> tuple[NodeConfig, ...]:
-        """Return what the shapes of the pools allow, sorted; the ``paper`` space takes whole nodes.
-
-        Free GPUs do not matter: the set, and with it the search, changes only when a shape does.
-        """
-        found = set()
-        for pool in problem.pools:
-            gpu, gpus_per_node, link = pool.shape
-            for size in power_of_two_sizes(gpus_per_node):
-                if self.options.space is PlacementSpace.VLLM or size == gpus_per_node:
-                    found.add(NodeConfig(gpu, size, link))
-        return tuple(sorted(found))
 
     def _jobs(self, model: ServedModel, configs: Sequence[NodeConfig]) -> list[_Job]:
         usable = tuple(sorted({config for config in configs if model.may_use(config.gpu)}))
@@ -339,6 +330,15 @@ class TemplateLibrary:
         if self.options.space is PlacementSpace.PAPER:
             return describe_paper
         return describe_vllm(job.model, job.phase, job.configs, job.max_nodes)
+
+
+def _worth_their_gpus(placements: Placements, configs: Sequence[NodeConfig]) -> Placements:
+    """Return the placements whose capacity per GPU is a fair share of the best one's."""
+    sizes = np.zeros(NO_NODE + 1)
+    sizes[: len(configs)] = [config.gpu_count for config in configs]
+    per_gpu = placements.capacity_req_per_s / sizes[placements.nodes].sum(axis=1)
+    kept = per_gpu >= MIN_SHARE_OF_BEST * per_gpu.max(initial=0.0)
+    return placements if kept.all() else placements.select(kept)
 
 
 def _digest(facts: object) -> str:

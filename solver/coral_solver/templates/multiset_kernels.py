@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numba import types
 
-from coral_solver.templates.compiled import kernel, part
+from coral_solver.performance.compiled import compiled_as
+from coral_solver.templates.compiled import part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 
-@kernel(types.void(types.int64[::1], types.int64, types.int64[:, ::1]))
+@compiled_as(types.void(types.int64[::1], types.int64, types.int64[:, ::1]))
 def list_multisets(first: IntArray, num_configs: int, out: IntArray) -> None:
     """Write consecutive multisets of one size.
 
@@ -57,7 +58,7 @@ def rank_of(nodes: IntArray, chosen: int, counts: IntArray) -> int:
     return rank
 
 
-@kernel(
+@compiled_as(
     types.void(
         types.int64[:, ::1],
         types.int64[:, ::1],

@@ -44,6 +44,8 @@ class TemplateList(Sequence[ServingTemplate]):
     ----------
     model_id
         ``ServedModel.id``.
+    made_for
+        ``ServedModel.targets_digest``.
     configs
         Node configurations that the placements refer to.
     parts
@@ -61,14 +63,17 @@ class TemplateList(Sequence[ServingTemplate]):
         Shape (T,).
     config_counts
         Shape (T, C): how many of each configuration a template takes.
-    gpu_count
-        Shape (T,): GPUs that a template takes.
     """
 
     def __init__(
-        self, model_id: str, configs: Sequence[NodeConfig], parts: Sequence[PhaseTemplates]
+        self,
+        model_id: str,
+        made_for: str,
+        configs: Sequence[NodeConfig],
+        parts: Sequence[PhaseTemplates],
     ) -> None:
         self._model_id = model_id
+        self._made_for = made_for
         self._parts = tuple(parts)
         self._starts = np.cumsum([0] + [len(part.placements) for part in self._parts])
         self._built: dict[int, ServingTemplate] = {}
@@ -86,8 +91,6 @@ class TemplateList(Sequence[ServingTemplate]):
                 *(part.placements.config_counts(len(self.configs)) for part in self._parts),
             ]
         )
-        sizes = np.array([config.gpu_count for config in self.configs], dtype=np.int64)
-        self.gpu_count: NDArray[np.int64] = self.config_counts @ sizes
 
     def __len__(self) -> int:
         """Return T."""
@@ -130,5 +133,6 @@ class TemplateList(Sequence[ServingTemplate]):
             phase=part.phase,
             stages=stages,
             prediction=prediction,
+            made_for=self._made_for,
             engine=engine,
         )

@@ -83,6 +83,10 @@ def model(
     )
 
 
+MADE_FOR = model().targets_digest
+"""Of every model that ``model`` makes."""
+
+
 def config(gpu: str = "L4", gpu_count: int = 1) -> NodeConfig:
     return NodeConfig(gpu, gpu_count, Link.PCIE)
 
@@ -138,6 +142,7 @@ def template(
             batch_per_stage=8,
             source="made up",
         ),
+        made_for=MADE_FOR,
     )
 
 

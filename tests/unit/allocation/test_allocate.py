@@ -22,10 +22,11 @@ from coral_solver.allocation.allocate import allocate
 from coral_solver.allocation.options import AllocationOptions
 from coral_solver.domain.hardware import CapacityKind
 from coral_solver.domain.plan import Policy, ScarcityPolicy, SolveStatus
-from coral_solver.domain.workload import Phase, ServingMode
+from coral_solver.domain.workload import LengthDistribution, Phase, ServingMode, Slo, Workload
 
 L4, L4X2, L4X4 = config("L4"), config("L4", 2), config("L4", 4)
 T4 = config("T4")
+LONGER = LengthDistribution.from_mean(200)
 DISAGGREGATED, AUTO = ServingMode.DISAGGREGATED, ServingMode.AUTO
 PRIORITY = Policy(scarcity=ScarcityPolicy.PRIORITY)
 
@@ -200,6 +201,72 @@ def test_replicas_run_without_demand_and_in_pairs_when_disaggregated():
     # Two single GPUs for a, one prefill and one decode for b, nothing for c.
     assert plan.cost_usd_per_hour == pytest.approx(4)
     assert {o.reason for o in plan.outcomes} == {"NoDemand"}
+    assert [o.message for o in plan.outcomes] == [
+        "no demand; what runs is for minReplicas (2)",
+        "no demand; what runs is for minReplicas (1)",
+        "no demand",
+    ]
+
+
+def test_replicas_that_cannot_run_without_demand_are_explained():
+    asked = [model("a", 0, min_replicas=2)]
+    plan = allocate(problem(asked, [pool("L4", 1, [1])]), source())
+    assert outcome(plan).reason == "NoDemand"
+    assert outcome(plan).message.startswith(
+        "no demand; 0 of 2 wanted replicas run; no placement on L4 holds tiny"
+    )
+    plan = allocate(problem(asked, [pool("L4", 1, [1])]), source(template("a", 1, L4)))
+    assert outcome(plan).message == (
+        "no demand; 1 of 2 wanted replicas run; no GPU is left in the pools it could use "
+        "(r1/L4x1-pcie/on-demand); one more copy takes at least 1 GPU, for example 1 L4: add "
+        "nodes, allow more GPU types, or ask for less"
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "least"),
+    [
+        ([template("a", 1, L4X2), template("a", 9, L4X4)], "2 GPUs, for example 2 L4 of one node"),
+        (
+            [template("a", 1, L4X2, L4X2, T4)],
+            "5 GPUs, for example 2 times 2 L4 of one node and 1 T4",
+        ),
+        # Whole copies take two GPUs, a pair of prefill and decode three.
+        (
+            [
+                template("a", 1, L4X2),
+                template("a", 1, L4X2, phase=Phase.PREFILL),
+                template("a", 1, T4, phase=Phase.DECODE),
+            ],
+            "2 GPUs, for example 2 L4 of one node",
+        ),
+        (
+            [
+                template("a", 1, L4X2, phase=Phase.PREFILL),
+                template("a", 1, T4, phase=Phase.DECODE),
+            ],
+            "3 GPUs, for example 2 L4 of one node for prefill and 1 T4 for decode",
+        ),
+    ],
+)
+def test_a_shortage_names_what_is_left_beside_the_smallest_need(given, least):
+    # Two L4 are free, but each on its own node; no T4 is.
+    pools = [pool("L4", 4, [1, 1]), pool("T4", 1, [0])]
+    plan = allocate(problem([model("a", 5, serving=AUTO)], pools), source(*given))
+    assert outcome(plan).reason == "CapacityShort"
+    assert outcome(plan).message == (
+        "0 of 5 req/s can be served; GPUs left in the pools it could use "
+        "(r1/L4x4-pcie/on-demand: 2 (at most 1 on one node)); one more copy takes at least "
+        f"{least}: add nodes, allow more GPU types, or ask for less"
+    )
+
+
+def test_what_stays_of_a_model_without_templates_is_no_shortage_of_gpus():
+    l4 = pool("L4", 1, [1, 1])
+    old = running("a-0000-1", template("a", 1, L4), l4, "r1-l4x1-on-demand-0")
+    plan = allocate(problem([model(demand=3)], [l4], in_force=[old]), source())
+    assert outcome(plan).reason == "CapacityShort"
+    assert outcome(plan).message.startswith("1 of 3 req/s can be served; no placement on L4")
 
 
 def test_missing_replicas_are_a_stated_shortfall():
@@ -280,6 +347,34 @@ def test_templates_in_force_that_the_source_forgot_are_kept():
     plan = allocate(problem([model()], [l4], in_force=[old]), source())
     assert plan.instances == (old,)
     assert outcome(plan).reason == "Served"
+
+
+CHANGED_TARGETS = [
+    {"slo": Slo(ttft_s=1.0, tpot_s=0.05)},
+    {"workload": Workload(input_tokens=LONGER, output_tokens=LONGER)},
+    {"max_model_len_tokens": 1024},
+]
+
+
+@pytest.mark.parametrize("change", CHANGED_TARGETS)
+def test_a_prediction_for_other_targets_that_the_source_forgot_is_not_trusted(change):
+    l4 = pool("L4", 1, [1, 1], start_time_s=360)
+    old = running("a-0000-1", template("a", 1, L4), l4, "r1-l4x1-on-demand-0")
+    changed = problem([replace(model(), **change)], [l4], in_force=[old])
+    assert allocate(changed, source()).instances == ()
+
+
+@pytest.mark.parametrize("change", CHANGED_TARGETS)
+def test_where_the_targets_change_the_sources_prediction_of_the_same_template_counts(change):
+    l4 = pool("L4", 1, [1, 1], start_time_s=360)
+    old = running("a-0000-1", template("a", 1, L4), l4, "r1-l4x1-on-demand-0")
+    now = replace(model(), **change)
+    half = replace(template("a", 0.5, L4), made_for=now.targets_digest)
+    assert half.id == old.template.id
+    plan = allocate(problem([now], [l4], in_force=[old]), source(half))
+    # The old one stays with half of its capacity, and a new one beside it carries the rest.
+    assert replace(old, template=half) in plan.instances
+    assert [i.template.capacity_req_per_s for i in plan.instances] == [0.5, 0.5]
 
 
 @pytest.mark.parametrize(
@@ -438,7 +533,8 @@ def test_a_model_whose_gpus_are_all_taken_counts_with_a_share_of_zero():
     given = problem(models, [pool("L4", 1, [1, 1]), pool("T4", 1, [0])])
     plan = allocate(given, source(template("a", 1, T4), template("b", 1, L4)))
     assert outcome(plan, "a").reason == "CapacityShort"
-    assert "T4x1-pcie/on-demand: 0" in outcome(plan, "a").message
+    assert "no GPU is left in the pools it could use" in outcome(plan, "a").message
+    assert "T4x1-pcie/on-demand" in outcome(plan, "a").message
     assert levels(plan)["served_share"] == 0
     assert levels(plan)["served_share_2"] == 1
     assert plan.status is SolveStatus.OPTIMAL

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests.unit.allocation.support import (
     config,
@@ -20,7 +21,7 @@ from tests.unit.allocation.support import (
 from coral_solver.allocation.allocate import allocate
 from coral_solver.allocation.assignment import assign
 from coral_solver.allocation.columns import build_space
-from coral_solver.allocation.decision import empty_decision
+from coral_solver.allocation.decision import Decision
 from coral_solver.allocation.options import AllocationOptions
 from coral_solver.domain.errors import SolverError
 
@@ -96,7 +97,11 @@ def test_every_decision_that_fits_is_placed_without_overlap(seed):
 def test_a_decision_that_does_not_fit_is_refused():
     given = problem([model("a", 9)], [pool("L4", 2, [1, 1])])
     space = build_space(given, source(template("a", 1, L4)), AllocationOptions())
-    nothing = empty_decision(space)
+    nothing = Decision(
+        started=np.zeros(len(space.columns), dtype=np.int64),
+        kept=np.zeros(len(space.keeps), dtype=np.int64),
+        drawn=np.zeros(len(space.draws), dtype=np.int64),
+    )
     assert assign(space, nothing).instances == ()
     too_much = replace(nothing, started=nothing.started + 3, drawn=nothing.drawn + 3)
     with pytest.raises(SolverError, match="does not fit on the nodes"):

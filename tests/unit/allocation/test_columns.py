@@ -17,10 +17,10 @@ from tests.unit.allocation.support import (
     template,
 )
 
-from coral_solver.allocation.columns import build_space, offered_configs
+from coral_solver.allocation.columns import build_space
 from coral_solver.allocation.options import AllocationOptions
 from coral_solver.allocation.template_table import homogeneous_templates, tables_by_phase
-from coral_solver.domain.hardware import CapacityKind, Link, NodeConfig
+from coral_solver.domain.hardware import CapacityKind
 from coral_solver.domain.workload import Phase, ServingMode
 
 L4, L4X2, L4X4, T4 = config("L4"), config("L4", 2), config("L4", 4), config("T4")
@@ -33,13 +33,6 @@ def space_of(models, pools, *templates, in_force=(), **options):
 
 def kinds(space):
     return {(c.template, c.region, c.site_factor) for c in space.columns}
-
-
-def test_configurations_on_offer_are_the_powers_of_two_of_each_shape():
-    pools = [pool("L4", 6, [0]), pool("T4", 2, [])]
-    t4x2 = NodeConfig("T4", 2, Link.PCIE)
-    assert offered_configs(pools) == (L4, L4X2, L4X4, T4, t4x2)
-    assert offered_configs(pools, whole_nodes_only=True) == (t4x2,)
 
 
 def test_a_column_is_a_template_in_a_region_that_has_the_gpus():

@@ -134,42 +134,18 @@ def test_progress_names_the_levels():
     assert seen[-1] == "cheapest plan"
 
 
-def test_what_cannot_mean_anything_is_refused_with_every_problem():
-    bad = pool("L4", 2, [2])
-    broken = problem(
-        [model("a", float("nan")), model("b", -1), model("b", 1, headroom=-1, min_replicas=-1)],
-        [
-            pool("T4", 2, [3], gpu_usd=float("inf")),
-            bad,
-            bad,
-            pool("A10G", 1, [], max_nodes=-1, site_factor=0, start_time_s=-5),
-        ],
-        policy=Policy(payback_horizon_s=0),
-        in_force=[running("x", TEMPLATES[0], bad, "n")] * 2,
-    )
-    with pytest.raises(InvalidInputError) as caught:
-        allocate(
-            broken, source(), options=AllocationOptions(relative_gap=2, time_limit_s=float("nan"))
-        )
-    text = "\n".join(caught.value.problems)
-    for words in (
-        "demand of nan",
-        "demand of -1",
-        "model id 'ns/svc/b' is given 2 times",
-        "headroom of -1",
-        "-1 replicas",
-        "3 free GPUs of 2",
-        "price of inf",
-        "pool 'r1/L4x2-pcie/on-demand' is given 2 times",
-        "-1 openable nodes",
-        "site factor of 0",
-        "start time of -5",
-        "payback horizon",
-        "instance in force 'x' is given 2 times",
-        "relative gap",
-        "time limit",
-    ):
-        assert words in text
+def test_a_direct_caller_has_its_problem_validated_too():
+    broken = problem([model("a", float("nan"))], [pool("L4", 2, [3])])
+    with pytest.raises(InvalidInputError, match="demand nan") as caught:
+        allocate(broken, source())
+    assert len(caught.value.problems) == 2  # the demand, and 3 free GPUs of 2
+
+
+@pytest.mark.parametrize("gap", [-0.1, 1.0, float("nan")])
+def test_options_that_cannot_mean_anything_are_refused_together(gap):
+    with pytest.raises(InvalidInputError, match="relative_gap") as caught:
+        AllocationOptions(relative_gap=gap, time_limit_s=float("nan"))
+    assert len(caught.value.problems) == 2
 
 
 def test_a_fault_of_our_own_is_not_hidden(monkeypatch):

@@ -45,6 +45,7 @@ TEMPLATE = ServingTemplate(
     phase=Phase.WHOLE,
     stages=(StagePlacement(40, (NodeConfig("L4", 2, Link.PCIE),)),),
     prediction=PREDICTION,
+    made_for="0123456789abcdef",
     engine=EngineSettings(
         tensor_parallel=2,
         pipeline_parallel=1,
@@ -138,6 +139,7 @@ templates = st.builds(
     phase=st.sampled_from(Phase),
     stages=st.lists(stages, min_size=1, max_size=4).map(tuple),
     prediction=predictions,
+    made_for=st.text(max_size=16),
     engine=st.none() | engines,
 )
 slices = st.lists(st.builds(NodeSlice, pools, st.none() | names), min_size=1, max_size=4)

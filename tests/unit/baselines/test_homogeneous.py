@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from tests.unit.allocation.support import config, model, pool, problem, running, source, template
 
 from coral_solver.allocation.allocate import allocate
 from coral_solver.allocation.check import check_plan
+from coral_solver.allocation.options import AllocationOptions
 from coral_solver.baselines.homogeneous import (
     homogeneous,
     homogeneous_greedy,
     homogeneous_problem,
 )
 from coral_solver.baselines.run import BASELINES, run_baselines
+from coral_solver.domain.clock import ManualClock
 from coral_solver.domain.plan import SolveStatus
 from coral_solver.domain.workload import ServingMode
 
@@ -53,6 +57,23 @@ def test_the_greedy_peer_takes_models_by_id_and_the_best_rate_per_usd():
     # The best: the pair for a, both T4 and one L4 for b.
     exact = homogeneous(given, source(*templates))
     assert exact.rent_usd_per_hour == pytest.approx(2 + 0.8 + 1)
+
+
+def test_the_peers_share_one_time_limit(monkeypatch):
+    clock = ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+    limits_s = []
+
+    def peer(given, its_source, *, options, clock):
+        limits_s.append(options.time_limit_s)
+        clock.advance(2.0)
+        return homogeneous(given, its_source, options=options)
+
+    monkeypatch.setitem(BASELINES, "homogeneous", peer)
+    monkeypatch.setitem(BASELINES, "homogeneous_greedy", peer)
+    given = problem([model("a", 2)], POOLS)
+    options = AllocationOptions(time_limit_s=5.0)
+    run_baselines(given, source(*TEMPLATES), options=options, clock=clock)
+    assert limits_s == [5.0, 3.0]
 
 
 def test_every_peer_is_run_and_checked():

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 from tests.unit.cli.support import INVENTORY, ROOT, SERVICES
 
-from coral_solver.report.document import plan_document
-
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.unit.cli.support import Coral
-
-    from coral_solver.domain.plan import PlanningProblem
-    from coral_solver.planning.planner import PlanningResult
 
 
 @pytest.fixture
@@ -183,18 +178,6 @@ def test_a_narrow_terminal_still_shows_models_and_pools(
     # The pool is the last column, folded.
     folded = "".join(line.split(" ")[-1] for line in (row.rstrip() for row in table) if line)
     assert "us-east-2/H100x8-nvlink/on-demand" in folded
-
-
-def test_a_gap_of_a_value_of_zero_is_not_a_number(
-    coral: Coral, arguments: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def with_open_gap(problem: PlanningProblem, result: PlanningResult) -> dict[str, Any]:
-        document = plan_document(problem, result)
-        document["objective"][0] |= {"value": 0.0, "bound": 0.5, "gap": 5e8}
-        return document
-
-    monkeypatch.setattr("coral_cli.plan.plan_document", with_open_gap)
-    assert "0.0000, bound 0.5000, gap open" in coral(*arguments).stdout
 
 
 def test_pools_that_an_inventory_replaces_are_named(coral: Coral, arguments: list[str]) -> None:

@@ -139,6 +139,7 @@ def template(
             batch_per_stage=8.0,
             source="test",
         ),
+        made_for="test",
         engine=EngineSettings(
             tensor_parallel=gpus,
             pipeline_parallel=stages,

@@ -77,6 +77,14 @@ def test_a_child_that_the_watch_had_and_lost_is_made_again_at_once(applier):
     assert run(applier, [child()]).applied == ()
 
 
+def test_a_child_that_was_put_right_and_then_deleted_is_made_again_at_once(applier):
+    run(applier, [child()])
+    edited = child()
+    edited["metadata"]["generation"] = 2
+    run(applier, [child()], live=[edited])
+    assert len(run(applier, [child()]).applied) == 1
+
+
 def test_a_child_that_the_watch_never_brings_is_made_again_after_its_time(applier, time):
     run(applier, [child()])
     assert run(applier, [child()]).applied == ()

@@ -12,7 +12,7 @@ from coral_solver.catalog import model_arch
 from coral_solver.domain.errors import InvalidInputError
 from coral_solver.domain.hardware import CapacityKind, GpuPool, Link, NodeConfig, PoolKey
 from coral_solver.domain.plan import PlanningProblem
-from coral_solver.domain.template import CapacityRule, PlacementSpace
+from coral_solver.domain.template import PlacementSpace
 from coral_solver.domain.workload import (
     LengthDistribution,
     Phase,
@@ -86,8 +86,6 @@ def rows(templates):
         ({"max_nodes": 7}, "templates of 1 to 6"),
         ({"rho": float("nan")}, "rho is nan"),
         ({"rho": 0.5}, "at least 1"),
-        ({"space": PlacementSpace.VLLM, "rule": CapacityRule.PAPER}, "use operator"),
-        ({"space": PlacementSpace.PAPER, "rule": CapacityRule.OPERATOR}, "use paper"),
     ],
 )
 def test_options_out_of_range_are_refused(values, message):
@@ -105,6 +103,39 @@ def test_the_scope_says_what_is_covered():
     scope = TemplateLibrary(VLLM).scope
     for words in ("vllm placement space", "operator capacity rule", "at most 3", "at most 12"):
         assert words in scope
+
+
+def test_templates_say_which_targets_they_were_made_for(searches):
+    library = TemplateLibrary(PAPER)
+    one = library.templates(served(), L4)
+    two = library.templates(served(slo=Slo(ttft_s=1.2, tpot_s=0.05)), L4)
+    assert {t.made_for for t in one} == {served().targets_digest}
+    assert not {t.made_for for t in one} & {t.made_for for t in two}
+    assert [t.id for t in one] == [t.id for t in two]  # pods do not depend on the targets
+
+
+def test_what_carries_next_to_nothing_per_gpu_is_not_on_offer(monkeypatch):
+    # Per GPU: A10G 0.9 %, L40S exactly 1 %, L4 100 % of the best.
+    rates = {"L4": 1.0, "A10G": 0.009, "L40S": 0.01}
+
+    def tables(model, phase, configs, max_stages):
+        values = np.array([rates[c.gpu] * c.gpu_count for c in configs])[:, None]
+        shape = (max_stages, 4, len(configs), model.arch.layers + 1)
+        return SeparableTables(
+            configs=tuple(configs),
+            memory_gib=np.full(len(configs), 40.0),
+            weight_gib=30.0,
+            rate_req_per_s=np.broadcast_to(values, shape),
+        )
+
+    monkeypatch.setattr(capacity, "separable_tables", tables)
+    library = TemplateLibrary(LibraryOptions(space=PlacementSpace.PAPER, max_nodes=1))
+    offered = library.templates(served(), [*L4[:2], *A10G[:2], *L40S[:2]])
+    assert {t.stages[0].configs[0] for t in offered} == {*L4[:2], *L40S[:2]}
+    # Without the L4 the A10G are close to the best.
+    offered = library.templates(served(), [*A10G[:2], *L40S[:2]])
+    assert {t.stages[0].configs[0] for t in offered} == {*A10G[:2], *L40S[:2]}
+    assert "at least 1% of the best" in library.scope
 
 
 def test_a_models_templates_are_the_same_objects_every_time(searches):
@@ -277,7 +308,6 @@ def test_templates_of_the_real_model_hold_together(space):
         assert min(stage.layers for stage in template.stages) >= 1
         assert template.capacity_req_per_s == templates.capacity_req_per_s[row] > 0
         assert template.phase is templates.phases[templates.phase_index[row]]
-        assert template.gpu_count == templates.gpu_count[row]
         assert template.config_counts == {
             config: count
             for config, count in zip(

@@ -56,6 +56,7 @@ def templates(described):
     decode = placements((3.0, [0, 0, 1], [1, 1, 0], [4, 5]))
     return TemplateList(
         "ns/service/chat",
+        "targets",
         CONFIGS,
         [
             PhaseTemplates(phase=Phase.PREFILL, placements=prefill, describe=describe),
@@ -64,12 +65,17 @@ def templates(described):
     )
 
 
+def test_every_template_says_what_it_was_made_for(templates):
+    assert {template.made_for for template in templates} == {"targets"}
+    assert len({template.id for template in templates}) == 3
+
+
 def test_arrays_describe_every_template(templates, described):
     assert len(templates) == 3
     assert templates.phase_index.tolist() == [0, 0, 1]
     assert templates.capacity_req_per_s.tolist() == [1.0, 2.0, 3.0]
     assert templates.config_counts.tolist() == [[1, 0], [0, 1], [2, 1]]
-    assert templates.gpu_count.tolist() == [4, 2, 2 * 4 + 2]
+    assert [template.gpu_count for template in templates] == [4, 2, 2 * 4 + 2]
     assert described == []
 
 
@@ -94,8 +100,8 @@ def test_a_list_can_be_walked_and_ends(templates):
 
 
 def test_a_list_without_phases_or_placements_is_empty():
-    assert list(TemplateList("m", CONFIGS, [])) == []
-    assert TemplateList("m", CONFIGS, []).config_counts.shape == (0, 2)
+    assert list(TemplateList("m", "targets", CONFIGS, [])) == []
+    assert TemplateList("m", "targets", CONFIGS, []).config_counts.shape == (0, 2)
     assert len(join_placements([])) == 0
 
 

@@ -12,20 +12,23 @@ from coral_solver.domain.hardware import (
     CapacityKind,
     GpuPool,
     Link,
+    NodeConfig,
     PoolKey,
     PoolNode,
     PoolScaling,
     Precision,
 )
-from coral_solver.domain.plan import PlanningProblem, Policy
+from coral_solver.domain.plan import NodeSlice, PlanningProblem, Policy, ServingInstance
+from coral_solver.domain.template import Prediction, ServingTemplate, StagePlacement
+from coral_solver.domain.validate import validate_problem
 from coral_solver.domain.workload import (
     LengthDistribution,
     ModelArch,
+    Phase,
     ServedModel,
     Slo,
     Workload,
 )
-from coral_solver.planning.validate import validate_problem
 
 ARCH = ModelArch(
     name="tiny",
@@ -58,6 +61,21 @@ POOL = GpuPool(
     nodes=(PoolNode("a", 4), PoolNode("b", 0)),
 )
 PROBLEM = PlanningProblem(models=(MODEL,), pools=(POOL,))
+RUNNING = ServingInstance(
+    name="tiny-1",
+    template=ServingTemplate(
+        model_id=MODEL.id,
+        phase=Phase.WHOLE,
+        stages=(StagePlacement(4, (NodeConfig("L4", 1, Link.PCIE),)),),
+        prediction=Prediction(
+            capacity_req_per_s=1.0, ttft_s=0.5, tpot_s=0.02, batch_per_stage=1.0, source="made up"
+        ),
+        made_for=MODEL.targets_digest,
+    ),
+    region="here",
+    slices=(NodeSlice(POOL.key, "a"),),
+    usd_per_hour=1.0,
+)
 
 
 def test_a_sound_problem_passes() -> None:
@@ -125,7 +143,10 @@ def test_every_fault_is_reported_at_once() -> None:
         models=(MODEL, MODEL),
         pools=(POOL, POOL),
         policy=Policy(payback_horizon_s=0.0),
+        in_force=(RUNNING, RUNNING),
     )
     with pytest.raises(InvalidInputError) as caught:
         validate_problem(broken)
-    assert len(caught.value.problems) == 3  # a model twice, a pool twice, the horizon
+    # a model twice, a pool twice, the horizon, an instance twice
+    assert len(caught.value.problems) == 4
+    assert "instance in force tiny-1: the name is used 2 times" in str(caught.value)

@@ -38,9 +38,14 @@ def validate_problem(problem: PlanningProblem) -> None:
     for model_id, count in Counter(model.id for model in problem.models).items():
         if count > 1:
             faults.append(f"model {model_id}: the id is used {count} times; ids must be unique")
-    for key, count in Counter(pool.key for pool in problem.pools).items():
+    for name, count in Counter(pool.name for pool in problem.pools).items():
         if count > 1:
-            faults.append(f"pool {key}: given {count} times; merge the nodes into one pool")
+            faults.append(f"pool {name}: given {count} times; merge the nodes into one pool")
+    for name, count in Counter(instance.name for instance in problem.in_force).items():
+        if count > 1:
+            faults.append(
+                f"instance in force {name}: the name is used {count} times; names must be unique"
+            )
     for model in problem.models:
         faults.extend(f"model {model.id}: {fault}" for fault in _model_faults(model))
     for pool in problem.pools:
