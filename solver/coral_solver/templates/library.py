@@ -152,8 +152,9 @@ class TemplateLibrary:
             f"{RULE_OF_SPACE[options.space]} capacity rule ({stage}) with at most "
             f"{options.max_nodes} node configurations and, beyond one, at most {options.rho:g} "
             "times the memory of the weights; the exactly best placement of each multiset of "
-            "node configurations, where it carries per GPU at least "
-            f"{MIN_SHARE_OF_BEST:.0%} of the best template of the same model and phase"
+            "node configurations; what carries per GPU less than "
+            f"{MIN_SHARE_OF_BEST:.0%} of the best of the same model and phase is not counted, "
+            "alone or as a part of more nodes"
         )
 
     def templates(self, model: ServedModel, configs: Sequence[NodeConfig]) -> TemplateList:

@@ -135,7 +135,7 @@ def test_what_carries_next_to_nothing_per_gpu_is_not_on_offer(monkeypatch):
     # Without the L4 the A10G are close to the best.
     offered = library.templates(served(), [*A10G[:2], *L40S[:2]])
     assert {t.stages[0].configs[0] for t in offered} == {*A10G[:2], *L40S[:2]}
-    assert "at least 1% of the best" in library.scope
+    assert "less than 1% of the best" in library.scope
 
 
 def test_a_models_templates_are_the_same_objects_every_time(searches):
@@ -155,6 +155,7 @@ def test_models_that_differ_only_in_demand_share_one_search(searches):
     assert len(searches) == 1
     assert rows(one) == rows(two)
     assert {t.model_id for t in two} == {"ns/service/other"}
+    assert one[0].made_for == two[0].made_for
 
 
 @pytest.mark.parametrize(
