@@ -139,16 +139,19 @@ def test_a_node_that_cannot_be_used_is_left_alone_and_told(good, operator, reaso
         wants_h100 = model("phi-4", gpuTypes={"allow": ["H100-80GB"]})
         good.apply(service("bad", wants_h100))
         good.wait_for("bad", Degraded="NoTemplate", Planned="Planned")
+
+        def told() -> list[str]:
+            return [
+                e["message"]
+                for e in good.events("NodeRefused")
+                if e["involvedObject"]["name"] == odd
+            ]
+
+        # There may be another before, from the moment before the node was ready.
         good.wait_until(
-            lambda: (
-                [
-                    e["message"].split(":")[0]
-                    for e in good.events("NodeRefused")
-                    if e["involvedObject"]["name"] == odd
-                ]
-                == [reason]
-            ),
+            lambda: any(message.startswith(f"{reason}: ") for message in told()),
             "an event about the node",
+            detail=lambda: f"{told()} {operator[1].log()}",
         )
         assert good_pods(good) == before
     finally:
