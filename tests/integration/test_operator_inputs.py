@@ -158,7 +158,7 @@ def test_a_node_that_cannot_be_used_is_left_alone_and_told(good, operator, reaso
         good.cluster.remove_nodes([odd])
 
 
-def test_a_node_that_is_not_ready_is_planned_around_and_used_again_when_it_is(bench):
+def test_a_node_that_is_not_ready_is_planned_around_and_used_again_when_it_is(bench, operator):
     bench.cluster.add_nodes([odd_node("spare")])
     try:
         bench.apply(service("chat", model("phi-4", gpuTypes={"allow": ["H100-80GB", "L40S"]})))
@@ -174,6 +174,10 @@ def test_a_node_that_is_not_ready_is_planned_around_and_used_again_when_it_is(be
             )
             bench.wait_for("chat", Ready="AllReady", Applied="Applied")
             bench.cluster.set_node_ready(node, "True")
+            bench.wait_until(
+                lambda: 'coral_nodes_refused{reason="NotReady"}' not in operator[1].metrics(),
+                "the node to be usable again",
+            )
     finally:
         bench.cluster.remove_nodes(["spare"])
 
