@@ -4,7 +4,7 @@
 
 Median / 90th percentile of the absolute relative error, in percent. The parameters were fitted to
 the first table's rows (all models together, none per row), so its figures are in-sample; the other
-two tables check what was not fitted. Data and licences: benchmarks/data/SOURCE.md.
+two tables check what was not fitted. Data and licences: benchmarks/data/SOURCES.md.
 
 Left out of the first table, because the measurement itself cannot be right or measures something
 else: gpt-oss at concurrency 512 (preemption); gpt-oss on H100 at TP4 C32 and TP8 C64 (1.6 to 2
