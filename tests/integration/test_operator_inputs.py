@@ -153,6 +153,10 @@ def test_a_node_that_cannot_be_used_is_left_alone_and_told(good, operator, reaso
             "an event about the node",
             detail=lambda: f"{told()} {operator[1].log()}",
         )
+        # Once for its reason, and at most for having been looked at before it was ready.
+        reasons = [message.split(":")[0] for message in told()]
+        assert reasons.count(reason) == 1
+        assert set(reasons) <= {reason, "NotReady"}
         assert good_pods(good) == before
     finally:
         good.cluster.remove_nodes([odd])

@@ -294,3 +294,7 @@ def shares_of(plan: object) -> list[float]:
         for o in plan.outcomes  # type: ignore[attr-defined]
         if o.demand_req_per_s > 0
     )
+
+
+def outcome(plan, name="a"):
+    return next(o for o in plan.outcomes if o.model_id == f"ns/svc/{name}")
