@@ -15,7 +15,13 @@ from coral_solver.catalog.inventories import (
 )
 from coral_solver.catalog.models import model_arch, model_archs, published_parameters
 from coral_solver.catalog.names import did_you_mean
-from coral_solver.catalog.paper_setup import PaperSetup, PriceSheet, paper_setup, paper_workload
+from coral_solver.catalog.paper_setup import (
+    DemandMix,
+    PaperSetup,
+    PriceSheet,
+    paper_setup,
+    paper_workload,
+)
 from coral_solver.catalog.prices import (
     InstanceShape,
     NodePrice,
@@ -28,6 +34,7 @@ from coral_solver.catalog.prices import (
 )
 
 __all__ = [
+    "DemandMix",
     "InstanceShape",
     "InventoryRow",
     "NoPrice",

@@ -31,6 +31,16 @@ if TYPE_CHECKING:
 _FILE = "paper_setup.toml"
 
 
+class DemandMix(StrEnum):
+    """How a setup's total demand is shared by its models."""
+
+    EVEN = "even"
+    """Every model has the same demand: the paper's default."""
+
+    LARGE_HEAVY = "large-heavy"
+    SMALL_HEAVY = "small-heavy"
+
+
 class PriceSheet(StrEnum):
     """Which prices a comparison uses."""
 
@@ -49,6 +59,8 @@ class PaperSetup:
     ----------
     name
         ``core`` or ``extended``.
+    mix
+        How the total demand is shared.
     models
         With SLO, lengths and demand; arrivals are Poisson, serving is disaggregated.
     regions
@@ -61,6 +73,7 @@ class PaperSetup:
     """
 
     name: str
+    mix: DemandMix
     models: tuple[ServedModel, ...]
     regions: tuple[str, ...]
     pools: Mapping[PriceSheet, tuple[GpuPool, ...]]
@@ -78,6 +91,7 @@ class _Region(_Record):
 
 class _Setup(_Record):
     models: tuple[str, ...]
+    large_models: frozenset[str]
     gpus: tuple[str, ...]
     gpu_counts: tuple[PositiveInt, ...]
     demand_req_per_s: PositiveFloat
@@ -111,6 +125,7 @@ class _PaperFile(_Record):
     l4_usd_per_hour: PositiveFloat
     relative_price: dict[str, PositiveFloat]
     setup: dict[str, _Setup]
+    mix: dict[DemandMix, PositiveFloat]
     model: tuple[_Model, ...]
     workload: dict[str, _Lengths]
     substitute: tuple[_Substitute, ...]
@@ -141,13 +156,15 @@ def paper_workload(name: str) -> Workload:
     )
 
 
-def paper_setup(name: str) -> PaperSetup:
+def paper_setup(name: str, mix: DemandMix = DemandMix.EVEN) -> PaperSetup:
     """Return a setup of the paper.
 
     Parameters
     ----------
     name
         ``core`` or ``extended``.
+    mix
+        How the total demand is shared; the paper's numbers for the uneven mixes are not public.
 
     Raises
     ------
@@ -161,10 +178,16 @@ def paper_setup(name: str) -> PaperSetup:
             f"no setup {name!r}: {did_you_mean(name, paper.setup)}", reason="UnknownSetup"
         )
     slos = {model.name: model for model in paper.model}
+    weights = {
+        model: paper.mix[mix] if model in setup.large_models else 1.0 for model in setup.models
+    }
+    mean = sum(weights.values()) / len(weights)
     return PaperSetup(
         name=name,
+        mix=mix,
         models=tuple(
-            _served(slos[model], setup.demand_req_per_s) for model in sorted(setup.models)
+            _served(slos[model], setup.demand_req_per_s * weights[model] / mean)
+            for model in sorted(setup.models)
         ),
         regions=tuple(region.region for region in setup.regions),
         pools={sheet: _pools(setup, sheet) for sheet in PriceSheet},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coral_solver.performance import memory
+from coral_solver.performance.evidence import evidence
 from coral_solver.performance.parameters import DEFAULT_PARAMETERS
 from coral_solver.performance.scheduler import simulate_clients
 from coral_solver.performance.steps import StepLoad, step_model
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from coral_solver.domain.hardware import GpuType, Link, Precision
     from coral_solver.domain.workload import ModelArch
+    from coral_solver.performance.evidence import Correction
     from coral_solver.performance.parameters import PerformanceParameters
     from coral_solver.performance.steps import StepModel
 
@@ -51,6 +53,10 @@ class ClosedLoopPrediction:
         Throughput of the whole deployment.
     running_share
         Share of the clients whose requests fit into the KV cache and the engine's limits together.
+    error_share
+        Half width of the 80 % error bar of TPOT and throughput, as a share.
+    rests_on
+        Nearest evidence that the bar is for.
     status
         ``ok``, or a CamelCase word for why there is no prediction; the figures are then NaN.
     message
@@ -62,6 +68,8 @@ class ClosedLoopPrediction:
     output_tokens_per_s: float
     requests_per_s: float
     running_share: float
+    error_share: float
+    rests_on: str
     status: str
     message: str = ""
 
@@ -81,6 +89,7 @@ def predict_closed_loop(
     max_num_batched_tokens: int | None = None,
     num_requests: int | None = None,
     parameters: PerformanceParameters = DEFAULT_PARAMETERS,
+    correction: Correction | None = None,
 ) -> ClosedLoopPrediction:
     """Predict latencies and throughput of aggregated vLLM serving with vLLM's defaults.
 
@@ -103,6 +112,9 @@ def predict_closed_loop(
         Requests of the whole benchmark; None: ten for each client, 1,000 in a burst.
     parameters
         Values of the performance model.
+    correction
+        What measured points say of this deployment (``anchors.Corrections.of``); None: the error
+        bar of the model as it is.
 
     Returns
     -------
@@ -119,6 +131,8 @@ def predict_closed_loop(
         problem = ("InvalidConcurrency", f"concurrency must be positive, got {concurrency}")
     if problem is not None:
         return _refused(*problem)
+    if correction is None:
+        correction = evidence(arch, precision, gpu, tensor_parallel, pipeline_parallel)
     if tensor_parallel * pipeline_parallel <= GPUS_PER_NODE:
         parameters = replace(
             parameters, hop_bytes_per_s=gpu.link_bytes_per_s.get(link or gpu.link, 32e9)
@@ -130,6 +144,7 @@ def predict_closed_loop(
         tensor_parallel=tensor_parallel,
         link=link,
         parameters=parameters,
+        correction=correction,
     )
     layers = default_partition(arch.layers, pipeline_parallel)
     kv_tokens = min(
@@ -176,6 +191,8 @@ def predict_closed_loop(
         output_tokens_per_s=float(outputs.sum()) / duration_s,
         requests_per_s=count / duration_s,
         running_share=min(1.0, min(seqs, kv_tokens / mean_held) / clients),
+        error_share=correction.error_share,
+        rests_on=correction.rests_on,
         status=OK,
     )
 
@@ -236,6 +253,8 @@ def _refused(reason: str, message: str) -> ClosedLoopPrediction:
         output_tokens_per_s=math.nan,
         requests_per_s=math.nan,
         running_share=math.nan,
+        error_share=math.nan,
+        rests_on="",
         status=reason,
         message=message,
     )

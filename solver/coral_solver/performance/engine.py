@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from coral_solver.domain.workload import ServedModel
+    from coral_solver.performance.evidence import Correction
     from coral_solver.performance.kernels import Row
     from coral_solver.performance.parameters import PerformanceParameters
     from coral_solver.performance.tables import JointTables
@@ -27,7 +28,13 @@ SOURCE = "physical model"
 
 
 def prediction_at(
-    tables: JointTables, point: int, stages: int, tau_s: float, stretch: float
+    tables: JointTables,
+    point: int,
+    stages: int,
+    tau_s: float,
+    stretch: float,
+    *,
+    evidence: Correction | None = None,
 ) -> Prediction:
     """Return capacity and latencies of a pipeline at an operating point.
 
@@ -41,6 +48,8 @@ def prediction_at(
         Number of pipeline stages.
     tau_s, stretch
         Largest step time and largest stretch of the stages at the point.
+    evidence
+        Error bar of the placement (``anchors.template_evidence``); None: not known.
 
     Returns
     -------
@@ -66,7 +75,8 @@ def prediction_at(
         ttft_s=float(ttft_s),
         tpot_s=float(tpot_s),
         batch_per_stage=_batch(row, request),
-        source=SOURCE,
+        source=SOURCE if evidence is None else f"{SOURCE}; {evidence.rests_on}",
+        error_share=None if evidence is None else evidence.error_share,
     )
 
 

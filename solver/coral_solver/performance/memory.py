@@ -20,7 +20,6 @@ BYTES_PER_WEIGHT = {
 }
 MXFP4_BLOCK = 32
 FP8_BLOCK = 128
-KV_BYTES_PER_VALUE = 2.0
 LOGIT_BYTES = 4.0
 WEIGHT_ONLY_CAPABILITY = (8, 0)
 GIB = float(2**30)
@@ -140,9 +139,11 @@ def kv_heads_per_gpu(arch: ModelArch, tensor_parallel: int) -> int:
     return max(1, arch.kv_heads // tensor_parallel)
 
 
-def kv_bytes_per_token_and_layer(arch: ModelArch, tensor_parallel: int) -> float:
-    """Return the KV cache of one token in one layer on one GPU, in bytes, for a 16-bit cache."""
-    return 2 * kv_heads_per_gpu(arch, tensor_parallel) * arch.head_dim * KV_BYTES_PER_VALUE
+def kv_bytes_per_token_and_layer(
+    arch: ModelArch, tensor_parallel: int, bytes_per_value: float = 2.0
+) -> float:
+    """Return the KV cache of one token in one layer on one GPU, in bytes."""
+    return 2 * kv_heads_per_gpu(arch, tensor_parallel) * arch.head_dim * bytes_per_value
 
 
 def sliding_share(arch: ModelArch) -> float:

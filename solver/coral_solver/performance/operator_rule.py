@@ -12,6 +12,7 @@ import numpy as np
 from coral_solver.domain.errors import InvalidInputError
 from coral_solver.domain.workload import LENGTH_POINTS, Phase
 from coral_solver.performance import kernels, memory
+from coral_solver.performance.anchors import measured_corrections
 from coral_solver.performance.engine import PREFILL_NUM_SEQS, max_model_len_tokens
 from coral_solver.performance.parameters import DEFAULT_PARAMETERS
 from coral_solver.performance.points import operating_points, point_loads
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from coral_solver.domain.hardware import GpuType, NodeConfig
     from coral_solver.domain.workload import ServedModel
+    from coral_solver.performance.evidence import Correction
     from coral_solver.performance.parameters import PerformanceParameters
     from coral_solver.performance.points import PointLoads, Points
 
@@ -54,7 +56,8 @@ def joint_tables(
     Parameters
     ----------
     model, phase
-        What is served.
+        What is served; the points that the model carries correct the times, its ``robustness``
+        makes them longer.
     configs
         Node configurations, all with the same ``gpu_count``: the tensor parallel size.
     max_stages
@@ -87,8 +90,13 @@ def joint_tables(
     points = operating_points(phase, traffic)
     stage_counts = np.arange(1, max_stages + 1, dtype=np.float64)[:, None]
     loads = point_loads(phase, points, stage_counts, traffic)
-    models = [
-        step_model(
+    measured = measured_corrections(model, gpu_types)
+    shape = (max_stages, len(points.seqs), len(configs))
+    layer = np.empty(shape)
+    extra = np.empty((*shape[:2], len(ROLES), shape[2]))
+    stretch = np.empty_like(extra)
+    for c, (config, gpu) in enumerate(zip(configs, gpus, strict=True)):
+        steps = step_model(
             model.arch,
             gpu,
             precision=model.precision,
@@ -96,14 +104,10 @@ def joint_tables(
             link=config.link,
             parameters=parameters,
         )
-        for config, gpu in zip(configs, gpus, strict=True)
-    ]
-    shape = (max_stages, len(points.seqs), len(configs))
-    layer = np.empty(shape)
-    extra = np.empty((*shape[:2], len(ROLES), shape[2]))
-    stretch = np.empty_like(extra)
-    for c, steps in enumerate(models):
-        layer[:, :, c], extra[:, :, :, c], stretch[:, :, :, c] = _times(steps, loads, stage_counts)
+        by_stages = [measured.of(gpu, tensor_parallel, s) for s in range(1, max_stages + 1)]
+        layer[:, :, c], extra[:, :, :, c], stretch[:, :, :, c] = _corrected_times(
+            steps, loads, stage_counts, by_stages, model.robustness
+        )
     max_layers = np.zeros(extra.shape, dtype=np.int64)
     for c, gpu in enumerate(gpus):
         if memory.precision_problem(model.arch, model.precision, gpu) is None:
@@ -128,6 +132,30 @@ def joint_tables(
         point_params=np.ascontiguousarray(rows[keep]),
         request_params=_request_params(model, phase, traffic, parameters),
     )
+
+
+def _corrected_times(
+    steps: StepModel,
+    loads: PointLoads,
+    stage_counts: Array,
+    by_stages: Sequence[Correction],
+    robustness: float,
+) -> tuple[Array, Array, Array]:
+    """Return ``_times`` with the correction of each number of stages and a margin on the times.
+
+    The margin is on times and not on rates: the latency targets hold at the lower end as well.
+    """
+    found: dict[tuple[float, float], tuple[Array, Array, Array]] = {}
+    rows = []
+    for s, correction in enumerate(by_stages):
+        key = (correction.compute_time_factor, correction.memory_time_factor)
+        if key not in found:
+            found[key] = _times(steps.corrected(correction), loads, stage_counts)
+        layer, extra, stretch = (times[s] for times in found[key])
+        slower = 1.0 + robustness * correction.error_share
+        rows.append((layer * slower, extra * slower, stretch))
+    layers, extras, stretches = zip(*rows, strict=True)
+    return np.stack(layers), np.stack(extras), np.stack(stretches)
 
 
 def _times(steps: StepModel, loads: PointLoads, stage_counts: Array) -> tuple[Array, Array, Array]:
@@ -177,7 +205,9 @@ def _max_layers(
     windows = np.minimum(tokens, seqs * arch.sliding_window_tokens + points.budget_tokens)
     weights = memory.layer_weight_bytes(arch, model.precision, tensor_parallel)
     kv_tokens = (1 - share) * tokens + share * windows
-    kv_bytes = memory.kv_bytes_per_token_and_layer(arch, tensor_parallel)
+    kv_bytes = memory.kv_bytes_per_token_and_layer(
+        arch, tensor_parallel, parameters.kv_bytes_per_value
+    )
     per_layer = weights + kv_tokens * kv_bytes
     working = memory.activation_bytes_per_token(arch, tensor_parallel) * points.budget_tokens
     budget = gpu.memory_gib * memory.GIB * parameters.memory_utilization

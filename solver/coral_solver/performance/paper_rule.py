@@ -13,6 +13,7 @@ import numpy as np
 from coral_solver.domain.hardware import power_of_two_sizes
 from coral_solver.domain.workload import Phase
 from coral_solver.performance import memory
+from coral_solver.performance.anchors import measured_corrections
 from coral_solver.performance.parameters import DEFAULT_PARAMETERS
 from coral_solver.performance.sheets import gpu_of
 from coral_solver.performance.steps import StepLoad, StepModel, step_model
@@ -54,7 +55,8 @@ def separable_tables(
     Parameters
     ----------
     model, phase
-        What is served.
+        What is served; the points that the model carries correct the times, its ``robustness``
+        makes them longer.
     configs
         Node configurations, of any GPU counts.
     max_stages
@@ -72,7 +74,7 @@ def separable_tables(
             key = (config.gpu, config.link, size)
             if key not in by_group:
                 by_group[key] = _group_rates(
-                    model, phase, gpu, config.link, size, max_stages, parameters
+                    model, phase, gpu, config.link, size, max_stages, parameters, gpu_types
                 )
             groups = config.gpu_count // size
             rates[:, :, c] = np.maximum(rates[:, :, c], groups * by_group[key])
@@ -94,6 +96,7 @@ def _group_rates(
     tensor_parallel: int,
     max_stages: int,
     parameters: PerformanceParameters,
+    gpu_types: Mapping[str, GpuType] | None,
 ) -> Array:
     """Return the rates of one tensor parallel group: shape (S, 4, L + 1)."""
     arch = model.arch
@@ -103,6 +106,7 @@ def _group_rates(
         or memory.precision_problem(arch, model.precision, gpu) is not None
     ):
         return rates
+    measured = measured_corrections(model, gpu_types)
     steps = step_model(
         arch,
         gpu,
@@ -110,7 +114,11 @@ def _group_rates(
         tensor_parallel=tensor_parallel,
         link=link,
         parameters=parameters,
+        correction=measured.of(gpu, tensor_parallel),
     )
+    bars = [measured.of(gpu, tensor_parallel, s).error_share for s in range(1, max_stages + 1)]
+    # Times are longer by the margin; shape (S, 1, 1).
+    slower = 1.0 + model.robustness * np.array(bars)[:, None, None]
     batch = np.array(PROMPT_GRID if phase is Phase.PREFILL else BATCH_GRID, dtype=np.float64)
     mean_load, prompt_load, share, completed = _loads(model, phase, batch)
     layers = np.arange(arch.layers + 1, dtype=np.float64)
@@ -122,12 +130,12 @@ def _group_rates(
         mean_s = typical_s + share[:, None] * (prompt_s - typical_s)
         good = np.ones((max_stages, len(batch), arch.layers + 1), dtype=bool)
         if phase is not Phase.PREFILL:
-            good &= mean_s[None] * stages <= model.slo.tpot_s
+            good &= mean_s[None] * slower * stages <= model.slo.tpot_s
         if phase is not Phase.DECODE:
             limit_s = model.slo.ttft_s - parameters.request_overhead_s
-            good &= prompt_s[None] * stages <= limit_s
+            good &= prompt_s[None] * slower * stages <= limit_s
         good &= _fits(model, phase, gpu, tensor_parallel, role, batch, stages, layers, parameters)
-        rate = np.where(good, (completed[:, None] / mean_s)[None], 0.0)
+        rate = np.where(good, (completed[:, None] / mean_s)[None] / slower, 0.0)
         rates[:, r] = rate.max(axis=1)
     rates[:, :, 0] = 0.0
     return rates
@@ -178,7 +186,7 @@ def _fits(
     context = inputs if phase is Phase.PREFILL else inputs + outputs / 2
     share = memory.sliding_share(arch)
     held = (1 - share) * context + share * min(context, arch.sliding_window_tokens)
-    kv = memory.kv_bytes_per_token_and_layer(arch, tensor_parallel)
+    kv = memory.kv_bytes_per_token_and_layer(arch, tensor_parallel, parameters.kv_bytes_per_value)
     kv_bytes = stages * batch[None, :, None] * (held * kv)
     weights = memory.layer_weight_bytes(arch, model.precision, tensor_parallel)
     budget = gpu.memory_gib * memory.GIB * parameters.memory_utilization

@@ -20,4 +20,10 @@ def gpu_of(config: NodeConfig, gpu_types: Mapping[str, GpuType] | None) -> GpuTy
     CatalogError
         If the catalogue does not know the GPU type.
     """
-    return gpu_type(config.gpu) if gpu_types is None else gpu_types[config.gpu]
+    return sheet_of(config.gpu, gpu_types)
+
+
+def sheet_of(name: str, gpu_types: Mapping[str, GpuType] | None) -> GpuType:
+    """Return the data sheet of a GPU type by its name, as ``gpu_of``."""
+    known = None if gpu_types is None else gpu_types.get(name)
+    return gpu_type(name) if known is None else known

@@ -5,14 +5,18 @@ Formulas with their names: docs/model-performance.md, "Step time".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from coral_solver.domain.hardware import Link, Precision
 from coral_solver.performance import memory
-from coral_solver.performance.parameters import DEFAULT_PARAMETERS, efficiency_of
+from coral_solver.performance.parameters import (
+    DEFAULT_PARAMETERS,
+    efficiency_of,
+    routing_exponent_of,
+)
 from coral_solver.performance.tables import StageRole
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
 
     from coral_solver.domain.hardware import GpuType
     from coral_solver.domain.workload import ModelArch
+    from coral_solver.performance.evidence import Correction
     from coral_solver.performance.parameters import AllReduceEfficiency, PerformanceParameters
 
     Array = NDArray[np.float64]
@@ -66,6 +71,8 @@ class StepModel:
         Projections of the attention block, per layer.
     dense_bytes, dense_flops_per_token
         Dense feed-forward block, per layer; 0 with experts.
+    routing_exponent
+        How evenly tokens spread over the experts.
     expert_bytes, expert_flops_per_row
         One expert; 0 without experts.
     matrix_flops_per_s, expert_flops_per_s, head_flops_per_s, attention_flops_per_s
@@ -88,6 +95,7 @@ class StepModel:
     attention_flops_per_token: float
     dense_bytes: float
     dense_flops_per_token: float
+    routing_exponent: float
     expert_bytes: float
     expert_flops_per_row: float
     matrix_flops_per_s: float
@@ -172,6 +180,37 @@ class StepModel:
             time = time + parameters.hop_latency_s + 2 * message / parameters.hop_bytes_per_s
         return time
 
+    def corrected(self, correction: Correction) -> StepModel:
+        """Return the same model with longer or shorter times.
+
+        ``compute_time_factor`` is on all that FLOPs take, ``memory_time_factor`` on the rest:
+        reading, moving, starting kernels, passing messages.
+        """
+        compute, rest = correction.compute_time_factor, correction.memory_time_factor
+        if compute == 1.0 and rest == 1.0:
+            return self
+        parameters = self.parameters
+        return replace(
+            self,
+            parameters=replace(
+                parameters,
+                layer_overhead_s=parameters.layer_overhead_s * rest,
+                moe_layer_overhead_s=parameters.moe_layer_overhead_s * rest,
+                sequence_overhead_s=parameters.sequence_overhead_s * rest,
+                hop_latency_s=parameters.hop_latency_s * rest,
+                hop_bytes_per_s=parameters.hop_bytes_per_s / rest,
+            ),
+            matrix_flops_per_s=self.matrix_flops_per_s / compute,
+            expert_flops_per_s=self.expert_flops_per_s / compute,
+            head_flops_per_s=self.head_flops_per_s / compute,
+            attention_flops_per_s=self.attention_flops_per_s / compute,
+            weights_bytes_per_s=self.weights_bytes_per_s / rest,
+            experts_bytes_per_s=self.experts_bytes_per_s / rest,
+            kv_bytes_per_s=self.kv_bytes_per_s / rest,
+            all_reduce_latency_s=self.all_reduce_latency_s * rest,
+            all_reduce_bytes_per_s=self.all_reduce_bytes_per_s / rest,
+        )
+
     def _matrix_s(
         self, read_bytes: Array | float, flops: Array, bytes_per_s: float, flops_per_s: float
     ) -> Array:
@@ -186,7 +225,7 @@ class StepModel:
         # Every token picks k of E experts. E (1 - (1 - k/E)^n) of them are touched by n
         # independent tokens; popular experts make n tokens count like fewer.
         share = min(arch.experts_per_token / arch.experts, ALL_EXPERTS)
-        draws = tokens**parameters.routing_exponent
+        draws = tokens**self.routing_exponent
         touched = arch.experts * -np.expm1(draws * np.log1p(-share))
         rows = tokens * arch.experts_per_token + parameters.expert_padding_rows * touched
         products = self._matrix_s(
@@ -218,6 +257,7 @@ def step_model(
     tensor_parallel: int,
     link: Link | None = None,
     parameters: PerformanceParameters = DEFAULT_PARAMETERS,
+    correction: Correction | None = None,
 ) -> StepModel:
     """Derive the step times of a model on ``tensor_parallel`` GPUs from shapes and data sheet.
 
@@ -232,12 +272,28 @@ def step_model(
         Link between them; None: the usual one of the GPU type.
     parameters
         Values of the model.
+    correction
+        Factors on the times, from measured points; None: 1.
     """
-    efficiency = efficiency_of(gpu)
+    model = _uncorrected(arch, gpu, precision, tensor_parallel, link or gpu.link, parameters)
+    return model if correction is None else model.corrected(correction)
+
+
+def _uncorrected(
+    arch: ModelArch,
+    gpu: GpuType,
+    precision: Precision,
+    tensor_parallel: int,
+    link: Link,
+    parameters: PerformanceParameters,
+) -> StepModel:
+    efficiency = efficiency_of(gpu, parameters)
     t, h = tensor_parallel, arch.hidden_size
     half_peak = gpu.flops_per_s.get(Precision.BF16, gpu.flops_per_s[Precision.FP16])
     half_rate = half_peak * efficiency.matrix_flops
-    expert_rate = half_peak * efficiency.expert_flops
+    width = memory.expert_width(arch, precision, t) if arch.experts else 0.0
+    filled = width / (width + efficiency.expert_half_width) if width else 1.0
+    expert_rate = half_peak * efficiency.expert_flops * filled
     matrix_rate = half_rate
     if precision is Precision.FP8:
         if Precision.FP8 in gpu.flops_per_s:
@@ -249,9 +305,9 @@ def step_model(
     dense = memory.dense_bytes_per_weight(precision)
     attention = memory.attention_weights(arch, t)
     feed_forward = 0.0 if arch.experts else 3 * h * arch.intermediate_size / t
-    expert = 3 * h * memory.expert_width(arch, precision, t) if arch.experts else 0.0
+    expert = 3 * h * width
     weights_bandwidth = gpu.memory_bandwidth_bytes_per_s * efficiency.weights_bandwidth
-    latency_s, bytes_per_s = _all_reduce(gpu, link or gpu.link, t, parameters)
+    latency_s, bytes_per_s = _all_reduce(gpu, link, t, parameters)
     return StepModel(
         arch=arch,
         parameters=parameters,
@@ -259,6 +315,7 @@ def step_model(
         attention_flops_per_token=2 * attention,
         dense_bytes=feed_forward * dense,
         dense_flops_per_token=2 * feed_forward,
+        routing_exponent=routing_exponent_of(arch, parameters),
         expert_bytes=expert * memory.BYTES_PER_WEIGHT[precision],
         expert_flops_per_row=2 * expert,
         matrix_flops_per_s=matrix_rate,
@@ -268,7 +325,9 @@ def step_model(
         weights_bytes_per_s=weights_bandwidth,
         experts_bytes_per_s=weights_bandwidth * parameters.expert_bandwidth_share,
         kv_bytes_per_s=gpu.memory_bandwidth_bytes_per_s * efficiency.kv_bandwidth,
-        kv_bytes_per_token=memory.kv_bytes_per_token_and_layer(arch, t),
+        kv_bytes_per_token=memory.kv_bytes_per_token_and_layer(
+            arch, t, parameters.kv_bytes_per_value
+        ),
         attention_flops_per_pair=4 * arch.attention_heads * arch.head_dim / t,
         head_bytes=arch.vocab_size * h * ACTIVATION_BYTES / t,
         head_flops_per_seq=2 * arch.vocab_size * h / t,
@@ -291,4 +350,6 @@ def _all_reduce(
     # A node's label may claim a link that the data sheet does not have.
     link_bytes_per_s = gpu.link_bytes_per_s.get(link, gpu.link_bytes_per_s[gpu.link])
     bandwidth = link_bytes_per_s * table.bandwidth_share[index]
+    if table is parameters.pcie:
+        bandwidth *= efficiency_of(gpu, parameters).pcie
     return table.latency_s[index], bandwidth
