@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
+
+from coral_solver.domain.profile import points_of_models
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from coral_solver.domain.hardware import GpuPool, PoolKey
+    from coral_solver.domain.profile import MeasuredPoint
     from coral_solver.domain.template import ServingTemplate
     from coral_solver.domain.workload import ServedModel
 
@@ -31,10 +34,19 @@ class Policy:
         ``PROPORTIONAL``: leximin of the served share. ``PRIORITY``: class by class.
     payback_horizon_s
         Time over which the one-off cost of starting an instance is spread.
+    robustness
+        Share of the lower half of each prediction's error bar to plan with, in [0, 1]: 0 plans
+        with the prediction itself, 1 with the lower end of its bar.
+    budget_usd_per_hour
+        Most rent of all instances together. Where not everything can be served for it, as much
+        demand as possible is, each model's weighted by 1 + its priority, and ``scarcity`` has no
+        say. None: no limit.
     """
 
     scarcity: ScarcityPolicy = ScarcityPolicy.PROPORTIONAL
     payback_horizon_s: float = 3600.0
+    robustness: float = 0.0
+    budget_usd_per_hour: float | None = None
 
 
 class NodeSlice(NamedTuple):
@@ -87,12 +99,41 @@ class PlanningProblem:
         What concerns all models together.
     in_force
         Instances that run now or are starting; keeping one costs no switching charge.
+    profiles
+        Measured points; they correct the predictions of the deployments that they are near to.
     """
 
     models: tuple[ServedModel, ...]
     pools: tuple[GpuPool, ...]
     policy: Policy = field(default_factory=Policy)
     in_force: tuple[ServingInstance, ...] = ()
+    profiles: tuple[MeasuredPoint, ...] = ()
+
+
+def with_measurements(problem: PlanningProblem) -> PlanningProblem:
+    """Return a problem whose models carry what their predictions are to be made with.
+
+    Parameters
+    ----------
+    problem
+        Profiles and policy are handed to the models they concern; what the models carried before
+        is replaced, so that doing it twice changes nothing.
+    """
+    models = tuple(
+        replace(
+            model,
+            # Without sources: the name of a profile changes no number, and no cached template.
+            measured=tuple(
+                sorted(
+                    (replace(p, source="") for p in points_of_models(problem.profiles, [model])),
+                    key=repr,
+                )
+            ),
+            robustness=problem.policy.robustness,
+        )
+        for model in problem.models
+    )
+    return replace(problem, models=models)
 
 
 class SolveStatus(StrEnum):
@@ -242,3 +283,10 @@ class PeerOutcome:
                 default=1.0,
             ),
         )
+
+
+class PlanMargin(NamedTuple):
+    """A margin against wrong predictions, and the plan without it for the same input."""
+
+    robustness: float
+    without: PeerOutcome

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from coral_solver.domain.hardware import Precision
+    from coral_solver.domain.profile import MeasuredPoint
 
 DEFAULT_LENGTH_CV = 1.0
 """Coefficient of variation that is assumed where only a mean length is given.
@@ -239,6 +240,12 @@ class ServedModel:
         GPU type names. None: every type.
     max_model_len_tokens
         Longest request to accept; None: the engine settings choose it from the workload.
+    measured
+        Measured points of this architecture in this precision, sorted: they correct what is
+        predicted for it. The planner takes them from the problem's profiles.
+    robustness
+        Share of the lower half of the error bar that predictions leave out; the planner takes it
+        from the policy.
     """
 
     id: str
@@ -254,11 +261,16 @@ class ServedModel:
     allowed_gpus: frozenset[str] | None = None
     denied_gpus: frozenset[str] = frozenset()
     max_model_len_tokens: int | None = None
+    measured: tuple[MeasuredPoint, ...] = ()
+    robustness: float = 0.0
 
     @property
     def targets_digest(self) -> str:
         """Short digest of all that a prediction rests on besides the placement."""
+        facts: tuple[object, ...]
         facts = (self.arch, self.precision, self.slo, self.workload, self.max_model_len_tokens)
+        if self.measured or self.robustness:
+            facts = (*facts, self.measured, self.robustness)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
     def may_use(self, gpu: str) -> bool:

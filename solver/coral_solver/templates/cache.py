@@ -15,8 +15,7 @@ import numpy as np
 from platformdirs import user_cache_path
 
 import coral_solver
-from coral_solver.templates.partitions import MAX_NODES
-from coral_solver.templates.placements import NO_NODE, Placements
+from coral_solver.templates.placements import MOST_NODES, NO_NODE, Placements
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -174,9 +173,12 @@ def _decode(content: bytes, key: str) -> Placements:
 def _check(placements: Placements, num_configs: int, num_layers: int) -> None:
     """Raise ValueError unless every number can be what it says."""
     size = len(placements.capacity_req_per_s)
+    width = placements.nodes.shape[-1]
+    if not 1 <= width <= MOST_NODES:
+        raise ValueError(f"placements of {width} nodes")
     for name, (dtype, is_wide) in _COLUMNS.items():
         column: NDArray[np.generic] = getattr(placements, name)
-        if column.dtype != dtype or column.shape != ((size, MAX_NODES) if is_wide else (size,)):
+        if column.dtype != dtype or column.shape != ((size, width) if is_wide else (size,)):
             raise ValueError(f"column {name} has type {column.dtype}, shape {column.shape}")
     present = placements.nodes != NO_NODE
     if (
@@ -185,7 +187,7 @@ def _check(placements: Placements, num_configs: int, num_layers: int) -> None:
         or not present[:, 0].all()
         or (placements.nodes[present] >= num_configs).any()
         or (present != (placements.stages != NO_NODE)).any()
-        or (placements.stages[present] >= MAX_NODES).any()
+        or (placements.stages[present] >= width).any()
         or (placements.layers.sum(axis=1, dtype=np.int64) != num_layers).any()
     ):
         raise ValueError("numbers out of range")

@@ -18,24 +18,38 @@ if TYPE_CHECKING:
     from coral_solver.templates.template_list import Describe
 
 
-def describe_paper(
-    stages: tuple[StagePlacement, ...],
-    capacity_req_per_s: float,
-    point: int,
-) -> tuple[Prediction, EngineSettings | None]:
-    """Describe a ``paper`` placement: a rate, and no latencies.
+def describe_paper(model: ServedModel) -> Describe:
+    """Return what describes ``paper`` placements of a model: a rate, and no latencies.
 
     The nodes of one stage run different batches; the rule only says that each stage stays within
     its share of the SLO.
+
+    Parameters
+    ----------
+    model
+        What is served.
     """
-    prediction = Prediction(
-        capacity_req_per_s=capacity_req_per_s,
-        ttft_s=0.0,
-        tpot_s=0.0,
-        batch_per_stage=0.0,
-        source="physical model, paper rule: every stage within its share of the SLO",
-    )
-    return prediction, None
+
+    def describe(
+        stages: tuple[StagePlacement, ...],
+        capacity_req_per_s: float,
+        point: int,
+    ) -> tuple[Prediction, EngineSettings | None]:
+        from coral_solver.performance.anchors import template_evidence
+
+        bar = template_evidence(model, stages)
+        prediction = Prediction(
+            capacity_req_per_s=capacity_req_per_s,
+            ttft_s=0.0,
+            tpot_s=0.0,
+            batch_per_stage=0.0,
+            source="physical model, paper rule: every stage within its share of the SLO; "
+            f"{bar.rests_on}",
+            error_share=bar.error_share,
+        )
+        return prediction, None
+
+    return describe
 
 
 def describe_vllm(
@@ -69,6 +83,7 @@ def describe_vllm(
         capacity_req_per_s: float,
         point: int,
     ) -> tuple[Prediction, EngineSettings | None]:
+        from coral_solver.performance.anchors import template_evidence
         from coral_solver.performance.capacity import engine_settings_at, prediction_at
 
         tables = tables_of(stages[0].configs[0].gpu_count)
@@ -82,8 +97,9 @@ def describe_vllm(
             tau_s = max(tau_s, float(step_s))
             stretch = max(stretch, float(tables.stretch[count - 1, point, role, c]))
         layers_per_stage = [stage.layers for stage in stages]
+        bar = template_evidence(model, stages)
         return (
-            prediction_at(tables, point, count, tau_s, stretch),
+            prediction_at(tables, point, count, tau_s, stretch, evidence=bar),
             engine_settings_at(model, phase, tables, point, layers_per_stage),
         )
 

@@ -19,7 +19,7 @@ from coral_solver.templates.cache import PlacementCache, code_fingerprint
 from coral_solver.templates.describe import describe_paper, describe_vllm
 from coral_solver.templates.multisets import total_multisets
 from coral_solver.templates.partitions import MAX_NODES
-from coral_solver.templates.placements import NO_NODE, Placements, join_placements
+from coral_solver.templates.placements import MOST_NODES, NO_NODE, Placements, join_placements
 from coral_solver.templates.template_list import PhaseTemplates, TemplateList
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from coral_solver.domain.hardware import NodeConfig
     from coral_solver.domain.plan import PlanningProblem
     from coral_solver.domain.workload import ServedModel
+    from coral_solver.templates.library_pricer import LibraryPricer
     from coral_solver.templates.template_list import Describe
 
 _log = logging.getLogger(__name__)
@@ -52,6 +53,11 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
+def most_listed_nodes(space: PlacementSpace) -> int:
+    """Return the most node configurations of a template that a library of a space holds."""
+    return MAX_NODES if space is PlacementSpace.PAPER else MOST_NODES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LibraryOptions:
     """Which templates a library holds, and where it keeps them.
@@ -61,7 +67,7 @@ class LibraryOptions:
     space
         Which placements are searched.
     max_nodes
-        Most node configurations of one template, 1 to ``MAX_NODES``.
+        Most node configurations of one template, 1 to ``most_listed_nodes(space)``.
     rho
         Two or more node configurations together have at most ``rho`` times the memory of the
         model's weights.
@@ -82,10 +88,11 @@ class LibraryOptions:
 
     def __post_init__(self) -> None:
         problems = []
-        if not 1 <= self.max_nodes <= MAX_NODES:
+        most_nodes = most_listed_nodes(self.space)
+        if not 1 <= self.max_nodes <= most_nodes:
             problems.append(
-                f"max_nodes is {self.max_nodes}: the template library holds templates of 1 to "
-                f"{MAX_NODES} node configurations"
+                f"max_nodes is {self.max_nodes}: a template library of the {self.space} space "
+                f"holds templates of 1 to {most_nodes} node configurations"
             )
         if not (math.isfinite(self.rho) and self.rho >= 1):
             problems.append(f"rho is {self.rho}: it must be a finite number of at least 1")
@@ -136,6 +143,8 @@ class TemplateLibrary:
         self._placements: OrderedDict[str, tuple[tuple[NodeConfig, ...], Placements]]
         self._placements = OrderedDict()
         self._lists: OrderedDict[tuple[str, ...], TemplateList] = OrderedDict()
+        self._pricers: OrderedDict[tuple[int, Phase, tuple[NodeConfig, ...]], LibraryPricer]
+        self._pricers = OrderedDict()
 
     @property
     def scope(self) -> str:
@@ -196,6 +205,40 @@ class TemplateLibrary:
         _remember(self._lists, key, found)
         return found
 
+    def pricer(
+        self, model: ServedModel, phase: Phase, configs: Sequence[NodeConfig]
+    ) -> LibraryPricer | None:
+        """Return what finds the templates of one phase of a model by their price.
+
+        Parameters
+        ----------
+        model, phase
+            What is served.
+        configs
+            Node configurations on offer: the order of the pricer's arrays.
+
+        Returns
+        -------
+        LibraryPricer or None
+            Over what ``templates`` returns; None where that has nothing for the phase. The same
+            object as long as the templates are in memory.
+
+        Raises
+        ------
+        CatalogError
+            If a configuration's GPU type has no data sheet.
+        """
+        # Imported here: looking at templates needs no compiler.
+        from coral_solver.templates.library_pricer import library_pricer
+
+        templates = self.templates(model, configs)
+        key = (id(templates), phase, tuple(configs))
+        # The pricer holds its templates: as long as it is remembered, no others get their id.
+        found = self._pricers.get(key) or library_pricer(templates, phase, configs)
+        if found is not None:
+            _remember(self._pricers, key, found)
+        return found
+
     def prepare(
         self, problem: PlanningProblem, progress: Callable[[int, int], None] | None = None
     ) -> None:
@@ -248,6 +291,8 @@ class TemplateLibrary:
                 model.slo,
                 model.workload,
                 model.max_model_len_tokens,
+                model.measured,
+                model.robustness,
             )
             jobs.append(
                 _Job(
@@ -329,7 +374,7 @@ class TemplateLibrary:
 
     def _describe(self, job: _Job) -> Describe:
         if self.options.space is PlacementSpace.PAPER:
-            return describe_paper
+            return describe_paper(job.model)
         return describe_vllm(job.model, job.phase, job.configs, job.max_nodes)
 
 

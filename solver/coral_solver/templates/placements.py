@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-
-from coral_solver.templates.partitions import MAX_NODES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
+_Number = TypeVar("_Number", np.uint8, np.uint16)
+
+MOST_NODES = 12
+"""Most node configurations of one template."""
+
 NO_NODE = 255
-"""Fills the rows of placements with fewer than ``MAX_NODES`` nodes."""
+"""Fills the rows of placements with fewer nodes than the others."""
 
 NO_POINT = -1
 """Operating point of a placement in the ``paper`` space, which has none."""
@@ -30,12 +33,12 @@ class Placements:
     capacity_req_per_s
         Shape (T,), positive.
     nodes
-        Shape (T, MAX_NODES): index of the configuration of each node, ``NO_NODE`` beyond the last
+        Shape (T, N): index of the configuration of each node, ``NO_NODE`` beyond the last
         node.
     stages
-        Shape (T, MAX_NODES): stage of each node, ``NO_NODE`` beyond the last node.
+        Shape (T, N): stage of each node, ``NO_NODE`` beyond the last node.
     layers
-        Shape (T, MAX_NODES): layers of each stage, 0 beyond the last stage.
+        Shape (T, N): layers of each stage, 0 beyond the last stage.
     points
         Shape (T,): operating point of the joint tables, or ``NO_POINT``.
     """
@@ -87,14 +90,22 @@ class Placements:
 
 def join_placements(parts: Sequence[Placements]) -> Placements:
     """Return all placements of several lists over the same configurations, in order."""
-    if not parts:
-        return Placements(
-            capacity_req_per_s=np.zeros(0),
-            nodes=np.zeros((0, MAX_NODES), dtype=np.uint8),
-            stages=np.zeros((0, MAX_NODES), dtype=np.uint8),
-            layers=np.zeros((0, MAX_NODES), dtype=np.uint16),
-            points=np.zeros(0, dtype=np.int32),
-        )
+    width = max((part.nodes.shape[1] for part in parts), default=1)
     return Placements(
-        **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Placements)}
+        capacity_req_per_s=np.concatenate([np.zeros(0), *(p.capacity_req_per_s for p in parts)]),
+        nodes=join_rows([part.nodes for part in parts], width, np.uint8(NO_NODE)),
+        stages=join_rows([part.stages for part in parts], width, np.uint8(NO_NODE)),
+        layers=join_rows([part.layers for part in parts], width, np.uint16(0)),
+        points=np.concatenate([np.zeros(0, dtype=np.int32), *(part.points for part in parts)]),
     )
+
+
+def join_rows(parts: Sequence[NDArray[_Number]], width: int, filling: _Number) -> NDArray[_Number]:
+    """Return the rows of several arrays below each other, filled up to one width."""
+    rows = sum(len(part) for part in parts)
+    joined = np.full((rows, width), filling)
+    start = 0
+    for part in parts:
+        joined[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return joined

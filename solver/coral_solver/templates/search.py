@@ -16,7 +16,13 @@ from coral_solver.templates.kernels import search_separable
 from coral_solver.templates.multiset_kernels import best_split, list_multisets
 from coral_solver.templates.multisets import multiset_at, multiset_count, sequence_counts
 from coral_solver.templates.partitions import MAX_NODES, partition_table
-from coral_solver.templates.placements import NO_NODE, NO_POINT, Placements, join_placements
+from coral_solver.templates.placements import (
+    NO_NODE,
+    NO_POINT,
+    Placements,
+    join_placements,
+    join_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,7 +46,8 @@ class SearchLimits:
     Attributes
     ----------
     max_nodes
-        Most node configurations of one template, 1 to ``MAX_NODES``.
+        Most node configurations of one template, from 1 on; in the ``paper`` space to
+        ``partitions.MAX_NODES``.
     rho
         Most total memory of two or more node configurations, as a multiple of the weights.
     """
@@ -339,12 +346,12 @@ def _packed(
     layers: NDArray[np.int64],
     points: NDArray[np.int64],
 ) -> Placements:
-    missing = ((0, 0), (0, MAX_NODES - nodes.shape[1]))
+    width = max(MAX_NODES, nodes.shape[1])
     return Placements(
         capacity_req_per_s=rate,
-        nodes=np.pad(nodes, missing, constant_values=NO_NODE).astype(np.uint8),
-        stages=np.pad(stages, missing, constant_values=NO_NODE).astype(np.uint8),
-        layers=np.pad(layers, missing).astype(np.uint16),
+        nodes=join_rows([nodes.astype(np.uint8)], width, np.uint8(NO_NODE)),
+        stages=join_rows([stages.astype(np.uint8)], width, np.uint8(NO_NODE)),
+        layers=join_rows([layers.astype(np.uint16)], width, np.uint16(0)),
         points=points.astype(np.int32),
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
 from coral_solver.domain.template import ServingTemplate, StagePlacement
-from coral_solver.templates.placements import NO_NODE
+from coral_solver.templates.placements import NO_NODE, join_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,8 +62,8 @@ class TemplateList(Sequence[ServingTemplate]):
         Shape (T,): index into ``phases``.
     capacity_req_per_s
         Shape (T,).
-    config_counts
-        Shape (T, C): how many of each configuration a template takes.
+    nodes
+        Shape (T, N): index into ``configs`` of each node, ``NO_NODE`` beyond the last one.
     """
 
     def __init__(
@@ -85,7 +86,14 @@ class TemplateList(Sequence[ServingTemplate]):
         self.capacity_req_per_s: NDArray[np.float64] = np.concatenate(
             [np.zeros(0), *(part.placements.capacity_req_per_s for part in self._parts)]
         )
-        self.config_counts: NDArray[np.uint8] = np.concatenate(
+        nodes = [part.placements.nodes for part in self._parts]
+        width = max((rows.shape[1] for rows in nodes), default=1)
+        self.nodes: NDArray[np.uint8] = join_rows(nodes, width, np.uint8(NO_NODE))
+
+    @cached_property
+    def config_counts(self) -> NDArray[np.uint8]:
+        """How many of each configuration a template takes, shape (T, C)."""
+        return np.concatenate(
             [
                 np.zeros((0, len(self.configs)), dtype=np.uint8),
                 *(part.placements.config_counts(len(self.configs)) for part in self._parts),

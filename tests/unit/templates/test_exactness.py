@@ -236,6 +236,20 @@ def test_the_vllm_library_equals_brute_force(seed):
     )
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_vllm_pipelines_of_more_than_six_nodes_equal_brute_force(seed):
+    tables = random_joint(
+        np.random.default_rng(5000 + seed), num_configs=2, max_stages=8, num_layers=9, num_points=2
+    )
+    tables.max_layers[:] += 2
+    nodes = np.array([[0, 0, 0, 0, 1, 1, 1]])
+
+    rates, placements = vllm_multiset_search(tables, 9, capacity_above)(nodes, np.zeros(1))
+
+    assert rates[0] == pytest.approx(brute_force_vllm(tables, 9, nodes[0].tolist()), rel=1e-9)
+    assert placements.nodes.shape[1] == 7
+
+
 @pytest.mark.parametrize("seed", CASES)
 def test_the_vllm_search_equals_the_integer_program(seed):
     rng = np.random.default_rng(4000 + seed)

@@ -83,7 +83,8 @@ def rows(templates):
     ("values", "message"),
     [
         ({"max_nodes": 0}, "max_nodes is 0"),
-        ({"max_nodes": 7}, "templates of 1 to 6"),
+        ({"max_nodes": 7, "space": PlacementSpace.PAPER}, "templates of 1 to 6"),
+        ({"max_nodes": 13}, "templates of 1 to 12"),
         ({"rho": float("nan")}, "rho is nan"),
         ({"rho": 0.5}, "at least 1"),
     ],

@@ -1,0 +1,166 @@
+"""The cheapest pipeline within limits: bounds by raised prices, then a listing of the rest.
+
+What is limited gets a price of its own. The cheapest pipeline at the raised prices, less what the
+limits are worth at them, costs no more than the cheapest one that fits; often it fits itself. What
+lies between that bound and the best that fits is listed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coral_solver.templates.contents import LEAST_RATE, SAME, TooManyError, used_up
+from coral_solver.templates.pricing import MOST_LISTED
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from coral_solver.templates.contents import Pipelines, Question
+    from coral_solver.templates.pricing import PaperPipelines
+
+FEW_TURNS, MANY_TURNS = 3, 40
+"""Changes of the prices of what is limited before a short and before a long listing."""
+
+FEW_LISTED = 1 << 12
+"""Most contents and most pipelines of a short listing."""
+
+WIDER = 4.0
+"""Factor between the windows above the bound in which a pipeline that fits is sought."""
+
+FIRST_WINDOW = 0.002
+"""The first of these windows, as a share of the bound."""
+
+
+def cheapest(
+    pipelines: PaperPipelines,
+    stages: int,
+    target: float,
+    question: Question,
+    budget: float,
+    weights: NDArray[np.float64],
+) -> tuple[float, Pipelines | None]:
+    """Find the cheapest pipeline of at least a rate, if it costs less than a budget.
+
+    Parameters
+    ----------
+    pipelines
+        Where to search.
+    stages
+        Number of stages, 2 or more.
+    target
+        Rate, positive.
+    question
+        Prices and limits.
+    budget
+        Positive; may be infinite.
+    weights
+        Shape (R,): prices of what is limited, to start with; what served best is written.
+        Zeros are always good.
+
+    Returns
+    -------
+    cost
+        Of the pipeline; the budget if there is none.
+    pipeline
+        One pipeline, or None.
+
+    Raises
+    ------
+    TooManyError
+        If limits leave so little that too many pipelines must be looked at.
+    """
+    search = _Search(pipelines, stages, target, question, budget)
+    if not search.raise_bound(weights, FEW_TURNS):
+        try:
+            search.list_rest(weights, FEW_LISTED)
+        except TooManyError:
+            if not search.raise_bound(weights, MANY_TURNS):
+                search.list_rest(weights, MOST_LISTED)
+    return (budget, None) if search.found is None else (search.cost, search.found)
+
+
+class _Search:
+    """The search for the cheapest pipeline that fits, as far as it has come."""
+
+    def __init__(
+        self,
+        pipelines: PaperPipelines,
+        stages: int,
+        target: float,
+        question: Question,
+        budget: float,
+    ) -> None:
+        finite = question.prices[np.isfinite(question.prices)]
+        dearest = pipelines.max_nodes * float(finite.max(initial=0.0))
+        self._pipelines = pipelines
+        self._stages, self._target, self._question = stages, target, question
+        self._least_window = max(dearest * 1e-6, LEAST_RATE)
+        self._bound = -np.inf
+        self.cost = min(budget, np.nextafter(dearest * (1 + 1e-9), np.inf))
+        self.found: Pipelines | None = None
+
+    def raise_bound(self, weights: NDArray[np.float64], turns: int) -> bool:
+        """Look for weights with a high bound; return whether that settles the question."""
+        question = self._question
+        scale = np.abs(question.rows).max(axis=0, initial=0.0)
+        scale[scale == 0.0] = 1.0
+        now = weights.copy()
+        for _ in range(turns):
+            offset = float(now @ question.limits)
+            raised = question.prices + question.rows @ now
+            least, found = self._pipelines.relaxed(
+                self._stages, self._target, raised, self.cost + offset
+            )
+            if found is None:
+                weights[:] = now
+                return True
+            used = used_up(found.nodes, found.sizes, question.rows).sum(axis=(0, 1))
+            bound = least - offset
+            if bound > self._bound:
+                self._bound = bound
+                weights[:] = now
+            if (used <= question.limits).all():
+                self._keep(found)
+            if self._bound >= self.cost * (1 - SAME):
+                return True
+            beyond = (used - question.limits) / scale
+            beyond[(beyond < 0) & (now == 0)] = 0.0
+            length = float(beyond @ beyond)
+            if length == 0.0:
+                return False
+            goal = min(self.cost, bound + max(self._least_window, 0.1 * abs(bound)))
+            now = np.maximum(0.0, now + (goal - bound) / length * beyond / scale)
+        return False
+
+    def list_rest(self, weights: NDArray[np.float64], most: int) -> None:
+        """List what may still be cheaper than the best so far."""
+        window = max(FIRST_WINDOW * self._bound, self._least_window)
+        while True:
+            within = min(self._bound + window, self.cost)
+            found = self._pipelines.listing(
+                self._stages,
+                self._target,
+                self._question,
+                within,
+                weights,
+                only_cheapest=True,
+                most=most,
+            )
+            if found is not None:
+                self._keep(found)
+            if found is not None or within >= self.cost:
+                return
+            window *= WIDER
+
+    def _keep(self, found: Pipelines) -> None:
+        cost = float(_costs(found, self._question.prices)[0])
+        if cost < self.cost:
+            self.cost, self.found = cost, found
+
+
+def _costs(found: Pipelines, prices: NDArray[np.float64]) -> NDArray[np.float64]:
+    present = np.arange(found.nodes.shape[-1]) < found.sizes[..., None]
+    total: NDArray[np.float64] = np.where(present, prices[found.nodes], 0.0).sum(axis=(1, 2))
+    return total

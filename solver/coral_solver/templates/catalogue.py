@@ -1,0 +1,232 @@
+"""All templates of a space: out of a library, or priced without one where that is cheaper."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from coral_solver.domain.errors import InvalidInputError
+from coral_solver.domain.hardware import configs_on_offer
+from coral_solver.domain.template import PlacementSpace, ServingTemplate
+from coral_solver.templates.describe import describe_paper
+from coral_solver.templates.library import (
+    KEPT_IN_MEMORY,
+    MIN_SHARE_OF_BEST,
+    LibraryOptions,
+    TemplateLibrary,
+    most_listed_nodes,
+)
+from coral_solver.templates.multisets import total_multisets
+from coral_solver.templates.partitions import MAX_NODES
+from coral_solver.templates.placements import MOST_NODES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from coral_solver.domain.hardware import NodeConfig
+    from coral_solver.domain.plan import PlanningProblem
+    from coral_solver.domain.template import StagePlacement
+    from coral_solver.domain.workload import Phase, ServedModel
+    from coral_solver.templates.dynamic_pricer import DynamicPricer
+    from coral_solver.templates.library_pricer import LibraryPricer
+    from coral_solver.templates.template_list import TemplateList
+
+MOST_LISTED = 1_000_000
+"""Multisets of one model and phase beyond which no library is built: some ten seconds."""
+
+
+class TemplateMethod(StrEnum):
+    """Where templates come from."""
+
+    AUTO = "auto"
+    """The library where it is loaded or made within seconds, prices otherwise."""
+
+    LIBRARY = "library"
+    """The library: the search lists every template once; questions take no time then."""
+
+    PRICING = "pricing"
+    """No library: every question is a search of its own. ``paper`` space only."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueOptions:
+    """Which templates there are, and how they are found.
+
+    Attributes
+    ----------
+    space
+        Which placements are searched.
+    max_nodes
+        Most node configurations of one template, 1 to ``MOST_NODES``.
+    rho
+        Two or more node configurations together have at most ``rho`` times the memory of the
+        model's weights.
+    cache_dir
+        Folder for libraries between runs; None keeps them in memory only.
+    method
+        How templates are found.
+
+    Raises
+    ------
+    InvalidInputError
+        If a value is out of range.
+    """
+
+    space: PlacementSpace = PlacementSpace.VLLM
+    max_nodes: int = MAX_NODES
+    rho: float = 12.0
+    cache_dir: Path | None = None
+    method: TemplateMethod = TemplateMethod.AUTO
+
+    def __post_init__(self) -> None:
+        problems = []
+        listed = most_listed_nodes(self.space)
+        if not 1 <= self.max_nodes <= MOST_NODES:
+            problems.append(
+                f"max_nodes is {self.max_nodes}: templates have 1 to {MOST_NODES} node "
+                "configurations"
+            )
+        elif self.max_nodes > listed and self.method is TemplateMethod.LIBRARY:
+            problems.append(
+                f"max_nodes is {self.max_nodes}: a library of the {self.space} space holds "
+                f"templates of 1 to {listed} node configurations; use the method "
+                f"{TemplateMethod.AUTO} or {TemplateMethod.PRICING}"
+            )
+        if not (math.isfinite(self.rho) and self.rho >= 1):
+            problems.append(f"rho is {self.rho}: it must be a finite number of at least 1")
+        if self.method is TemplateMethod.PRICING and self.space is not PlacementSpace.PAPER:
+            problems.append(
+                f"method is {self.method}: templates of the {self.space} space come from a library"
+            )
+        if problems:
+            raise InvalidInputError(problems)
+
+
+class TemplateCatalogue:
+    """Gives stage 2 the templates of a model, listed or by their price.
+
+    Not for use by several threads at once.
+
+    Parameters
+    ----------
+    options
+        Which templates, and how they are found.
+    """
+
+    def __init__(self, options: CatalogueOptions | None = None) -> None:
+        self.options = options or CatalogueOptions()
+        self._library = TemplateLibrary(
+            LibraryOptions(
+                space=self.options.space,
+                max_nodes=min(self.options.max_nodes, most_listed_nodes(self.options.space)),
+                rho=self.options.rho,
+                cache_dir=self.options.cache_dir,
+            )
+        )
+        self._pricers: OrderedDict[tuple[object, ...], DynamicPricer] = OrderedDict()
+
+    @property
+    def scope(self) -> str:
+        """In words: which templates the bounds of a plan made from this source hold for."""
+        listed = self._library.options.max_nodes
+        return self._library.scope.replace(
+            f"at most {listed} node configurations",
+            f"at most {self.options.max_nodes} node configurations",
+        )
+
+    def templates(self, model: ServedModel, configs: Sequence[NodeConfig]) -> TemplateList:
+        """Return the templates of a model as ``TemplateLibrary.templates`` does.
+
+        Those with more nodes than a library holds are not among them.
+        """
+        return self._library.templates(model, configs)
+
+    def pricer(
+        self, model: ServedModel, phase: Phase, configs: Sequence[NodeConfig]
+    ) -> LibraryPricer | DynamicPricer | None:
+        """Return what finds the templates of one phase of a model by their price.
+
+        Parameters
+        ----------
+        model, phase
+            What is served.
+        configs
+            Node configurations on offer: the order of the pricer's arrays.
+
+        Returns
+        -------
+        LibraryPricer, DynamicPricer or None
+            None where there is no template.
+
+        Raises
+        ------
+        CatalogError
+            If a configuration's GPU type has no data sheet.
+        """
+        if self.is_listed(model, configs):
+            return self._library.pricer(model, phase, configs)
+        key = (model.id, model.targets_digest, phase, tuple(configs))
+        found = self._pricers.get(key) or self._dynamic_pricer(model, phase, configs)
+        self._pricers[key] = found
+        self._pricers.move_to_end(key)
+        while len(self._pricers) > KEPT_IN_MEMORY:
+            self._pricers.popitem(last=False)
+        return found if found.has_templates else None
+
+    def prepare(
+        self, problem: PlanningProblem, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Load or build the libraries that a problem needs; as ``TemplateLibrary.prepare``."""
+        configs = configs_on_offer(
+            problem.pools, whole_nodes_only=self.options.space is PlacementSpace.PAPER
+        )
+        if all(self.is_listed(model, configs) for model in problem.models):
+            self._library.prepare(problem, progress)
+
+    def is_listed(self, model: ServedModel, configs: Sequence[NodeConfig]) -> bool:
+        """Return whether the templates of a model come from a library."""
+        options = self.options
+        if options.method is not TemplateMethod.AUTO:
+            return options.method is TemplateMethod.LIBRARY
+        if options.space is not PlacementSpace.PAPER:
+            return True
+        if options.max_nodes > most_listed_nodes(options.space):
+            return False
+        usable = sum(model.may_use(config.gpu) for config in configs)
+        return total_multisets(usable, options.max_nodes) <= MOST_LISTED
+
+    def _dynamic_pricer(
+        self, model: ServedModel, phase: Phase, configs: Sequence[NodeConfig]
+    ) -> DynamicPricer:
+        # Imported here: with a library at hand no compiler is needed.
+        from coral_solver.performance.capacity import separable_tables
+        from coral_solver.templates.dynamic_pricer import DynamicPricer, PricingLimits
+
+        describe = describe_paper(model)
+
+        def build(stages: tuple[StagePlacement, ...], capacity_req_per_s: float) -> ServingTemplate:
+            prediction, engine = describe(stages, capacity_req_per_s, 0)
+            return ServingTemplate(
+                model_id=model.id,
+                phase=phase,
+                stages=stages,
+                prediction=prediction,
+                made_for=model.targets_digest,
+                engine=engine,
+            )
+
+        usable = tuple(config for config in configs if model.may_use(config.gpu))
+        return DynamicPricer(
+            configs,
+            separable_tables(model, phase, usable, self.options.max_nodes),
+            PricingLimits(
+                max_nodes=self.options.max_nodes,
+                rho=self.options.rho,
+                min_share=MIN_SHARE_OF_BEST,
+            ),
+            build,
+        )
