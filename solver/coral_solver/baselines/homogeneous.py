@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from coral_solver.allocation.allocate import allocate, allocate_greedily
-from coral_solver.allocation.template_table import homogeneous_templates
+from coral_solver.baselines.homogeneous_source import HomogeneousSource, homogeneous_problem
+
+__all__ = ["homogeneous", "homogeneous_greedy", "homogeneous_problem"]
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from coral_solver.allocation.options import AllocationOptions
     from coral_solver.allocation.source import TemplateSource
     from coral_solver.domain.clock import Clock
-    from coral_solver.domain.hardware import NodeConfig
     from coral_solver.domain.plan import AllocationPlan, PlanningProblem
-    from coral_solver.domain.template import ServingTemplate
-    from coral_solver.domain.workload import ServedModel
 
 
 def homogeneous(
@@ -48,7 +44,7 @@ def homogeneous(
         It has passed the checker, for ``homogeneous_problem(problem)``.
     """
     return allocate(
-        homogeneous_problem(problem), _HomogeneousSource(source), options=options, clock=clock
+        homogeneous_problem(problem), HomogeneousSource(source), options=options, clock=clock
     )
 
 
@@ -87,37 +83,9 @@ def homogeneous_greedy(
     """
     return allocate_greedily(
         homogeneous_problem(problem),
-        _HomogeneousSource(source),
+        HomogeneousSource(source),
         capped=capped,
         worst_off_first=False,
         options=options,
         clock=clock,
     )
-
-
-def homogeneous_problem(problem: PlanningProblem) -> PlanningProblem:
-    """Return the problem without the instances in force that these peers could not have."""
-    kept = tuple(i for i in problem.in_force if i.template.is_homogeneous)
-    return replace(problem, in_force=kept)
-
-
-class _HomogeneousSource:
-    """Another source's homogeneous templates.
-
-    A template that the source leaves out because others need a part of its node configurations
-    is no loss: a part of a homogeneous template is homogeneous.
-    """
-
-    def __init__(self, source: TemplateSource) -> None:
-        self._source = source
-
-    @property
-    def scope(self) -> str:
-        """In words: which templates the bounds hold for."""
-        return f"replicas of one kind of node configuration each, among {self._source.scope}"
-
-    def templates(
-        self, model: ServedModel, configs: Sequence[NodeConfig]
-    ) -> Sequence[ServingTemplate]:
-        """Return the homogeneous templates of a model."""
-        return homogeneous_templates(self._source.templates(model, configs))

@@ -80,9 +80,12 @@ def test_every_peer_is_run_and_checked():
     given = problem([model("a", 2)], POOLS)
     plans = run_baselines(given, source(*TEMPLATES))
     assert list(plans) == list(BASELINES)
-    for plan in plans.values():
+    best_usd = allocate(given, source(*TEMPLATES)).rent_usd_per_hour
+    for name, plan in plans.items():
         check_plan(homogeneous_problem(given), plan)
-        assert plan.rent_usd_per_hour >= plans["homogeneous"].rent_usd_per_hour - 1e-9
+        assert plan.rent_usd_per_hour >= best_usd - 1e-9
+        if name != "greedy_joint":  # the one peer that may mix
+            assert plan.rent_usd_per_hour >= plans["homogeneous"].rent_usd_per_hour - 1e-9
 
 
 def test_mixed_instances_in_force_are_not_the_peers():
