@@ -68,6 +68,14 @@ class Reason(StrEnum):
     INVALID_INPUT = "InvalidInput", "A value cannot mean anything; the message names each one."
     INVALID_POLICY = "InvalidPolicy", "The PlanningPolicy does not validate; defaults are used."
     INVALID_POOL = "InvalidPool", "A GPUPool does not validate or cannot mean anything."
+    INVALID_PROFILE = (
+        "InvalidProfile",
+        "A PerformanceProfile does not validate or cannot mean anything; it is not used.",
+    )
+    CONTRADICTORY_PROFILE = (
+        "ContradictoryProfile",
+        "Measured points cannot be true together; none of their PerformanceProfiles is used.",
+    )
     UNKNOWN_NAME = "UnknownName", "A name that the catalogues do not know; near names are given."
     UNKNOWN_MODEL = "UnknownModel", "No catalogue entry for the model; set catalogModel."
     UNSUPPORTED_MODEL = "UnsupportedModel", "The architecture is one that Coral cannot represent."
@@ -131,7 +139,7 @@ class Reason(StrEnum):
 
     # What set off a plan.
     FIRST_PLAN = "FirstPlan", "No plan existed."
-    SPEC_CHANGED = "SpecChanged", "A service, the policy or a pool was changed."
+    SPEC_CHANGED = "SpecChanged", "A service, the policy, a pool or a profile was changed."
     CAPACITY_CHANGED = "CapacityChanged", "Nodes or free GPUs changed."
     SERVICE_REMOVED = "ServiceRemoved", "A service was deleted."
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from coral_api.gpupool import GPUPool
     from coral_api.multillmservice import LengthSpec, ModelSpec, MultiLLMService
 
-_SERVABLE = {
+SERVABLE = {
     Precision.BF16: (Precision.BF16, Precision.FP16, Precision.FP8),
     Precision.FP16: (Precision.FP16, Precision.BF16, Precision.FP8),
     Precision.FP8: (Precision.FP8,),
@@ -148,8 +148,8 @@ def _problems(spec: ModelSpec, arch: ModelArch | ModelProblem) -> list[ModelProb
                 )
     if isinstance(arch, ModelProblem):
         return [*problems, arch]
-    if spec.precision not in (None, *_SERVABLE[arch.native_precision]):
-        choices = " or ".join(_SERVABLE[arch.native_precision])
+    if spec.precision not in (None, *SERVABLE[arch.native_precision]):
+        choices = " or ".join(SERVABLE[arch.native_precision])
         problems.append(
             ModelProblem(
                 model=spec.name,
@@ -223,7 +223,12 @@ def policy_from(spec: PlanningPolicySpec) -> Policy:
     spec
         The policy of the cluster.
     """
-    return Policy(scarcity=spec.scarcity, payback_horizon_s=spec.payback_horizon_seconds)
+    return Policy(
+        scarcity=spec.scarcity,
+        payback_horizon_s=spec.payback_horizon_seconds,
+        robustness=spec.robustness,
+        budget_usd_per_hour=spec.budget_usd_per_hour,
+    )
 
 
 def pool_override(pool: GPUPool) -> PoolOverride:

@@ -15,6 +15,7 @@ import yaml
 from coral_api.base import GROUP, VERSION, KubernetesResource
 from coral_api.gpupool import GPUPool
 from coral_api.multillmservice import MultiLLMService
+from coral_api.performanceprofile import PerformanceProfile
 from coral_api.planningpolicy import PlanningPolicy
 from coral_api.servingplan import ServingPlan
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 RESOURCES: tuple[type[KubernetesResource], ...] = (
     GPUPool,
     MultiLLMService,
+    PerformanceProfile,
     PlanningPolicy,
     ServingPlan,
 )

@@ -16,6 +16,7 @@ from coral_api.base import API_VERSION, GROUP, KubernetesResource
 from coral_api.crds import RESOURCES
 from coral_api.gpupool import GPUPool
 from coral_api.multillmservice import MultiLLMService
+from coral_api.performanceprofile import PerformanceProfile
 from coral_api.planningpolicy import PlanningPolicy
 from coral_api.problems import validation_problems
 from coral_api.servingplan import ServingPlan
@@ -49,7 +50,7 @@ class Manifests:
 
     Attributes
     ----------
-    services, pools, plans
+    services, pools, profiles, plans
         Typed objects, sorted by namespace and name.
     policy
         The PlanningPolicy, if one was given.
@@ -62,6 +63,7 @@ class Manifests:
     services: tuple[MultiLLMService, ...] = ()
     policy: PlanningPolicy | None = None
     pools: tuple[GPUPool, ...] = ()
+    profiles: tuple[PerformanceProfile, ...] = ()
     plans: tuple[ServingPlan, ...] = ()
     nodes: tuple[dict[str, Any], ...] = ()
     pods: tuple[dict[str, Any], ...] = ()
@@ -139,6 +141,7 @@ def load_manifests(paths: Sequence[Path], *, stdin: TextIO | None = None) -> Man
         services=tuple(x for x in ordered if isinstance(x, MultiLLMService)),
         policy=next((x for x in ordered if isinstance(x, PlanningPolicy)), None),
         pools=tuple(x for x in ordered if isinstance(x, GPUPool)),
+        profiles=tuple(x for x in ordered if isinstance(x, PerformanceProfile)),
         plans=tuple(x for x in ordered if isinstance(x, ServingPlan)),
         nodes=tuple(value for (kind, _, _), value in raw if kind == "Node"),
         pods=tuple(value for (kind, _, _), value in raw if kind == "Pod"),

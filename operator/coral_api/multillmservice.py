@@ -204,8 +204,8 @@ class ModelSpec(ApiModel):
         0,
         ge=0,
         le=1000,
-        description="Higher is served first under the Priority scarcity policy; the"
-        " PlanningPolicy may set a ceiling per namespace.",
+        description="Higher is served first under the Priority scarcity policy; without effect"
+        " under Proportional, the default. The PlanningPolicy may set a ceiling per namespace.",
     )
     min_replicas: Integer = Field(
         0,

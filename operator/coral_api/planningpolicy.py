@@ -44,6 +44,21 @@ class PlanningPolicySpec(ApiModel):
         description="Time over which the one-off cost of starting an instance is spread: the"
         " longer, the more readily a cheaper plan replaces the one in force.",
     )
+    robustness: Number = Field(
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="Margin against wrong predictions. 0: plan with the predictions. 1: plan with"
+        " the lower end of their error bars. In between: with that share of the bar.",
+    )
+    budget_usd_per_hour: Number | None = Field(
+        None,
+        ge=0.0,
+        le=1e9,
+        description="Most rent of all instances of Active services together; the same for Shadow"
+        " services. If not everything can be served for it, as much demand as possible is, each"
+        " model's requests weighted by 1 + its priority; scarcity has no say then.",
+    )
     minimum_interval_seconds: Number = Field(
         30.0,
         ge=0.0,
@@ -95,6 +110,7 @@ class PlanningPolicy(KubernetesResource):
             PrinterColumn(
                 "Payback", "number", ".spec.paybackHorizonSeconds", "Payback horizon in seconds"
             ),
+            PrinterColumn("Robustness", "number", ".spec.robustness", "Margin, 0 to 1"),
             PrinterColumn(
                 "Interval",
                 "number",

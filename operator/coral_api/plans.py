@@ -12,6 +12,7 @@ from coral_api.servingplan import (
     PlannedConfig,
     PlannedEngine,
     PlannedInstance,
+    PlannedMargin,
     PlannedModel,
     PlannedObjective,
     PlannedPeer,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         ModelOutcome,
         ObjectiveLevel,
         PeerOutcome,
+        PlanMargin,
     )
 
 
@@ -54,6 +56,7 @@ def serving_plan(
     services: Sequence[MultiLLMService],
     trigger: PlanTrigger,
     baselines: Mapping[str, PeerOutcome],
+    margin: PlanMargin | None = None,
     previous: ServingPlan | None = None,
 ) -> ServingPlan:
     """Write a plan down.
@@ -70,6 +73,8 @@ def serving_plan(
         Why it was made.
     baselines
         What other ways to plan would do with the same problem, by name.
+    margin
+        What the policy's margin costs; None where it asks for none.
     previous
         The plan before, for the difference.
 
@@ -102,6 +107,7 @@ def serving_plan(
             instances=instances,
             opened_nodes=dict(plan.opened_nodes),
             baselines={name: _planned_peer(peer) for name, peer in baselines.items()},
+            margin=_planned_margin(margin) if margin is not None else None,
             diff=_difference(plan, previous),
         ),
     )
@@ -280,6 +286,10 @@ def _template(planned: PlannedTemplate) -> ServingTemplate:
         ),
         made_for=planned.made_for,
     )
+
+
+def _planned_margin(margin: PlanMargin) -> PlannedMargin:
+    return PlannedMargin(robustness=margin.robustness, without=_planned_peer(margin.without))
 
 
 def _planned_peer(peer: PeerOutcome) -> PlannedPeer:

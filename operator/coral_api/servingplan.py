@@ -181,6 +181,15 @@ class PlannedPeer(ApiModel):
     )
 
 
+class PlannedMargin(ApiModel):
+    """What the margin of the policy costs."""
+
+    robustness: Number = Field(
+        gt=0.0, le=1.0, description="Share of the lower half of the error bars that is planned for."
+    )
+    without: PlannedPeer = Field(description="The plan for the same input without a margin.")
+
+
 class PlanDiff(ApiModel):
     """What changes against the plan before."""
 
@@ -245,6 +254,10 @@ class ServingPlanSpec(ApiModel):
         default_factory=dict,
         max_length=32,
         description="What other ways to plan would do with the same input, by name.",
+    )
+    margin: PlannedMargin | None = Field(
+        None,
+        description="What the plan would be without the policy's margin; absent without one.",
     )
     diff: PlanDiff = Field(description="What changes against the plan before.")
 

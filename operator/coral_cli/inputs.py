@@ -14,14 +14,17 @@ from coral_api.discovery import discover
 from coral_api.files import Manifests, load_manifests
 from coral_api.inventory import read_inventory
 from coral_api.planningpolicy import PlanningPolicySpec
+from coral_api.profiles import read_profiles
 from coral_cli.kubeconfig import nodes_and_pods
 from coral_solver.domain.errors import InvalidInputError
-from coral_solver.domain.plan import PlanningProblem
+from coral_solver.domain.plan import PlanningProblem, ScarcityPolicy
+from coral_solver.domain.profile import points_of_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from coral_solver.domain.hardware import GpuPool, RefusedNode
+    from coral_solver.domain.profile import MeasuredPoint
     from coral_solver.domain.workload import ServedModel
 
 MOST_NOTES = 10
@@ -84,7 +87,8 @@ def read_problem(
     Parameters
     ----------
     files
-        Manifests of services, and optionally of GPUPools, a PlanningPolicy, Nodes and Pods.
+        Manifests of services, and optionally of GPUPools, PerformanceProfiles, a PlanningPolicy,
+        Nodes and Pods.
     cluster, inventory, kubeconfig
         Where the GPUs come from; at most one. None of them: Nodes must be among the files.
     context
@@ -104,14 +108,63 @@ def read_problem(
     if not manifests.services:
         raise InvalidInputError(["no MultiLLMService among the files: name one with -f"])
     models, faulty = _models(manifests)
+    points = measured_points(manifests)
     found = _cluster(manifests, inventory=inventory, kubeconfig=kubeconfig, context=context)
     policy = manifests.policy.spec if manifests.policy else PlanningPolicySpec()
     return ReadProblem(
-        problem=PlanningProblem(models=models, pools=found.pools, policy=policy_from(policy)),
+        problem=PlanningProblem(
+            models=models,
+            pools=found.pools,
+            policy=policy_from(policy),
+            profiles=points,
+        ),
         refused=found.refused,
         faulty_models=faulty,
-        notes=(*_some("ignored", manifests.ignored), *_some("", found.notes)),
+        notes=(
+            *_some("ignored", manifests.ignored),
+            *_some("", found.notes),
+            *_some("", _unused(points, models)),
+            *_some("", _priorities_without_effect(models, policy)),
+        ),
     )
+
+
+def measured_points(manifests: Manifests) -> tuple[MeasuredPoint, ...]:
+    """Return the points of all PerformanceProfiles.
+
+    Raises
+    ------
+    InvalidInputError
+        With every profile that cannot be used, and why.
+    """
+    read = read_profiles(manifests.profiles, may_read_files=True)
+    if read.problems:
+        raise InvalidInputError(
+            [f"PerformanceProfile {name}: {p.message}" for name, p in sorted(read.problems.items())]
+        )
+    return read.all_points
+
+
+def _unused(points: Sequence[MeasuredPoint], models: Sequence[ServedModel]) -> list[str]:
+    """Say which measured deployments are of no model that is planned."""
+    used = points_of_models(points, models)
+    deployments = {str(point.deployment) for point in points if point not in used}
+    return [f"measured, and no model of a service: {name}" for name in sorted(deployments)]
+
+
+def _priorities_without_effect(
+    models: Sequence[ServedModel], policy: PlanningPolicySpec
+) -> list[str]:
+    """Say where priorities differ and the scarcity policy does not look at them."""
+    differ = len({model.priority for model in models}) > 1
+    if policy.scarcity is ScarcityPolicy.PRIORITY or not differ:
+        return []
+    named = ", ".join(f"{model.id} ({model.priority})" for model in models if model.priority)
+    return [
+        f"the priorities of {named} have no effect: when GPUs are short, every model gets the same "
+        f"share of its demand (scarcity: {policy.scarcity}); a PlanningPolicy with scarcity: "
+        "Priority serves class by class"
+    ]
 
 
 def _models(manifests: Manifests) -> tuple[tuple[ServedModel, ...], tuple[str, ...]]:

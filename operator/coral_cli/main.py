@@ -7,10 +7,15 @@ import sys
 import typer
 from rich.console import Console
 
+from coral_cli.compare import compare
 from coral_cli.crds import crds
+from coral_cli.explain import explain
 from coral_cli.plan import plan
 from coral_cli.predict import predict
+from coral_cli.profile import profile_app
+from coral_cli.report.command import report
 from coral_cli.templates import templates
+from coral_cli.whatif import whatif
 from coral_solver.domain.errors import CoralError, InvalidInputError
 
 EXIT_BAD_INPUT = 2
@@ -27,9 +32,14 @@ app = typer.Typer(
     ),
 )
 app.command()(plan)
+app.command()(explain)
+app.command()(whatif)
+app.command()(compare)
 app.command()(templates)
 app.command()(predict)
+app.command()(report)
 app.command()(crds)
+app.add_typer(profile_app, name="profile")
 
 
 def main() -> None:

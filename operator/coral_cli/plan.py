@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -58,6 +59,23 @@ def plan(
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where templates are kept between runs.")
     ] = None,
+    robustness: Annotated[
+        float | None,
+        typer.Option(
+            help="Margin against wrong predictions, instead of the policy's: 0 plans with the "
+            "predictions, 1 with the lower end of their error bars. Shows what it costs.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="USD/H",
+            help="Most rent of all instances together, instead of the policy's. If not everything "
+            "can be served for it, as much demand as possible is, weighted by 1 + priority.",
+        ),
+    ] = None,
     baselines: Annotated[
         bool, typer.Option(help="Also plan as the homogeneous peers would, to compare with.")
     ] = True,
@@ -65,6 +83,8 @@ def plan(
     """Decide what runs where: GPU types, parallelism, replicas and nodes, for all models together.
 
     `coral plan -f examples/three-models.yaml --inventory examples/inventory.csv`
+
+    Among the files may be PerformanceProfiles: measured points, which correct the predictions.
 
     `kubectl get nodes,pods -A -o yaml | coral plan -f services.yaml -f -`
 
@@ -74,6 +94,11 @@ def plan(
         read = read_problem(
             files, cluster=cluster, inventory=inventory, kubeconfig=kubeconfig, context=context
         )
+        problem = read.problem
+        if robustness is not None:
+            problem = replace(problem, policy=replace(problem.policy, robustness=robustness))
+        if budget is not None:
+            problem = replace(problem, policy=replace(problem.policy, budget_usd_per_hour=budget))
         planner = Planner(
             PlanningOptions(
                 space=space,
@@ -83,8 +108,8 @@ def plan(
                 with_baselines=baselines,
             )
         )
-        result = planner.plan(read.problem, progress=step)
-    document = plan_document(read.problem, result)
+        result = planner.plan(problem, progress=step)
+    document = plan_document(problem, result)
     document["refused_nodes"] = [
         {"name": node.name, "reason": node.reason, "message": node.message} for node in read.refused
     ]
@@ -94,7 +119,7 @@ def plan(
         typer.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
     else:
         show_plan(document, read.refused)
-    for note in read.notes:
+    for note in (*read.notes, *result.unused_points):
         say_on_stderr("note", note)
     for fault in read.faulty_models:
         say_on_stderr("left out", fault)

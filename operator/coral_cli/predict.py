@@ -7,16 +7,23 @@ import io
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from coral_api.files import load_manifests
+from coral_cli.inputs import measured_points
+from coral_cli.render import error_bar
 from coral_solver.catalog import gpu_type, model_arch
 from coral_solver.domain.errors import CatalogError, InvalidInputError
 from coral_solver.domain.hardware import Precision
+from coral_solver.performance.anchors import corrections
 from coral_solver.performance.closed_loop import ClosedLoopPrediction, predict_closed_loop
+
+if TYPE_CHECKING:
+    from coral_solver.domain.profile import MeasuredPoint
 
 INPUT_COLUMNS = (
     "model",
@@ -31,7 +38,15 @@ INPUT_COLUMNS = (
 MAX_CONCURRENCY = 100_000
 """More clients are a slip of the pen; the prediction follows each request of each of them."""
 
-OUTPUT_COLUMNS = ("ttft_ms", "tpot_ms", "output_tokens_per_s", "requests_per_s", "status")
+OUTPUT_COLUMNS = (
+    "ttft_ms",
+    "tpot_ms",
+    "output_tokens_per_s",
+    "requests_per_s",
+    "error_share",
+    "rests_on",
+    "status",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +61,22 @@ class Case:
     input_tokens: float
     output_tokens: float
     concurrency: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What is known of the place where the cases run.
+
+    Attributes
+    ----------
+    measured
+        Points of any deployments; those of a case's model correct its prediction.
+    factor
+        Measured over predicted speed.
+    """
+
+    measured: tuple[MeasuredPoint, ...]
+    factor: float
 
 
 def predict(
@@ -63,6 +94,17 @@ def predict(
     concurrency: Annotated[
         str, typer.Option(help="Requests in flight; `inf`: 1,000 requests sent at once.")
     ] = "16",
+    profile: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="PerformanceProfiles, files or folders: their points correct the prediction. "
+            "Repeatable."
+        ),
+    ] = None,
+    site_factor: Annotated[
+        float,
+        typer.Option(help="Measured over predicted speed at your site.", min=0.05, max=20.0),
+    ] = 1.0,
     points: Annotated[
         Path | None,
         typer.Option(help=f"CSV of cases instead; columns {', '.join(INPUT_COLUMNS)}."),
@@ -76,12 +118,18 @@ def predict(
     One case: `coral predict --model qwen3-32b --gpu H100 --tp 2 --concurrency 64`
 
     Many: `coral predict --points in.csv --out out.csv` keeps every column and adds ttft_ms,
-    tpot_ms, output_tokens_per_s, requests_per_s and status (`ok`, or why there is no prediction).
+    tpot_ms, output_tokens_per_s, requests_per_s, error_share (half width of the 80 % error bar of
+    TPOT and throughput), rests_on and status (`ok`, or why there is no prediction).
+
+    One measured point of a deployment corrects all predictions for it: `coral profile import
+    result.json --gpu H100 --tp 2 > mine.yaml`, then `coral predict --profile mine.yaml ...`
     """
+    read = load_manifests(profile or [])
+    site = Site(measured=measured_points(read), factor=site_factor)
     if points is not None:
         if model is not None or gpu is not None:
             raise typer.BadParameter("give a CSV with --points, or --model and --gpu, not both")
-        _predict_file(points, out)
+        _predict_file(points, out, site)
         return
     if out is not None:
         raise typer.BadParameter("--out is for the CSV of --points")
@@ -97,11 +145,11 @@ def predict(
         output_tokens=output_tokens,
         concurrency=_concurrency(concurrency),
     )
-    _show(case, _predict_case(case))
+    _show(case, _predict_case(case, site))
 
 
-def _predict_case(case: Case) -> ClosedLoopPrediction:
-    arch = model_arch(case.model)
+def _predict_case(case: Case, site: Site) -> ClosedLoopPrediction:
+    arch, gpu = model_arch(case.model), gpu_type(case.gpu)
     try:
         precision = Precision(case.precision.lower()) if case.precision else arch.native_precision
     except ValueError:
@@ -110,21 +158,23 @@ def _predict_case(case: Case) -> ClosedLoopPrediction:
             f"precision {case.precision!r} is not known; use one of {known}",
             reason="UnknownPrecision",
         ) from None
+    found = corrections(site.measured, arch, precision)
     return predict_closed_loop(
         arch,
-        gpu_type(case.gpu),
+        gpu,
         tensor_parallel=case.tp,
         pipeline_parallel=case.pp,
         precision=precision,
         input_tokens=case.input_tokens,
         output_tokens=case.output_tokens,
         concurrency=case.concurrency,
+        correction=found.of(gpu, case.tp, case.pp).at_site(site.factor),
     )
 
 
-def _predict_file(points: Path, out: Path | None) -> None:
+def _predict_file(points: Path, out: Path | None, site: Site) -> None:
     columns, cases = _read_cases(points)
-    rows = [row | _predict_row(row) for row in cases]
+    rows = [row | _predict_row(row, site) for row in cases]
     text = io.StringIO(newline="")
     kept = [name for name in columns if name not in OUTPUT_COLUMNS]
     writer = csv.DictWriter(text, [*kept, *OUTPUT_COLUMNS], extrasaction="ignore")
@@ -158,7 +208,7 @@ def _read_cases(points: Path) -> tuple[list[str], list[dict[str, str]]]:
     return columns, rows
 
 
-def _predict_row(row: dict[str, str]) -> dict[str, str]:
+def _predict_row(row: dict[str, str], site: Site) -> dict[str, str]:
     """Predict one row; a row that cannot be read says so in its status, the others go on."""
     try:
         case = Case(
@@ -171,7 +221,7 @@ def _predict_row(row: dict[str, str]) -> dict[str, str]:
             output_tokens=_number("output_tokens", row["output_tokens"]),
             concurrency=_concurrency(row["concurrency"]),
         )
-        prediction = _predict_case(case)
+        prediction = _predict_case(case, site)
     except (CatalogError, InvalidInputError) as fault:
         return dict.fromkeys(OUTPUT_COLUMNS, "") | {"status": f"{fault.reason}: {fault}"}
     if prediction.status != "ok":
@@ -181,6 +231,8 @@ def _predict_row(row: dict[str, str]) -> dict[str, str]:
         "tpot_ms": f"{prediction.tpot_ms:.4f}",
         "output_tokens_per_s": f"{prediction.output_tokens_per_s:.3f}",
         "requests_per_s": f"{prediction.requests_per_s:.5f}",
+        "error_share": f"{prediction.error_share:.3f}",
+        "rests_on": prediction.rests_on,
         "status": prediction.status,
     }
 
@@ -225,4 +277,6 @@ def _show(case: Case, prediction: ClosedLoopPrediction) -> None:
     table.add_row("TPOT", f"{prediction.tpot_ms:.2f} ms")
     table.add_row("output", f"{prediction.output_tokens_per_s:.0f} tokens/s")
     table.add_row("requests", f"{prediction.requests_per_s:.3f} req/s")
+    table.add_row("error bar", f"{error_bar(prediction.error_share)} of TPOT and throughput (80 %)")
+    table.add_row("rests on", prediction.rests_on)
     console.print(table)

@@ -40,7 +40,7 @@ def show_plan(document: Mapping[str, Any], refused: Sequence[RefusedNode]) -> No
         GPU nodes that could not be used.
     """
     console = table_console()
-    names = _short_names([model["model"] for model in document["models"]])
+    names = short_names([model["model"] for model in document["models"]])
     console.print(_instances(document, names, console.width))
     console.print(_models(document, names))
     console.print(_summary(document))
@@ -49,7 +49,7 @@ def show_plan(document: Mapping[str, Any], refused: Sequence[RefusedNode]) -> No
         console.print(f"[yellow]not used[/] {text}", soft_wrap=True)
 
 
-def _short_names(ids: Sequence[str]) -> dict[str, str]:
+def short_names(ids: Sequence[str]) -> dict[str, str]:
     """Return the last part of each ``namespace/service/model`` where that is enough."""
     last = {model_id: model_id.rsplit("/", 1)[-1] for model_id in ids}
     is_unique = len(set(last.values())) == len(last)
@@ -66,7 +66,12 @@ def _instances(document: Mapping[str, Any], names: Mapping[str, str], width: int
     table.add_column("model", overflow="fold")
     table.add_column(f"copies x{separator}GPUs of one", overflow="fold")
     table.add_column(f"parallelism{separator}(layers)", overflow="fold")
-    for column in ("req/s", f"TTFT{separator}(margin)", f"TPOT{separator}(margin)", "USD/h"):
+    for column in (
+        f"req/s{separator}(bar)",
+        f"TTFT{separator}(margin)",
+        f"TPOT{separator}(margin)",
+        "USD/h",
+    ):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("pool", overflow="fold")
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = defaultdict(list)
@@ -79,13 +84,23 @@ def _instances(document: Mapping[str, Any], names: Mapping[str, str], width: int
             names[first["model"]] + phase,
             f"{len(members)} x {first['gpus']} {first['gpu']}",
             _parallelism(first),
-            f"{sum(m['capacity_req_per_s'] for m in members):.2f}",
+            _rate(members, separator),
             _latency(first["ttft_s"], first["ttft_margin"], separator),
             _latency(first["tpot_s"], first["tpot_margin"], separator),
             f"{sum(m['usd_per_hour'] for m in members):.2f}",
             first["pool"],
         )
     return table
+
+
+def _rate(members: Sequence[Mapping[str, Any]], separator: str) -> str:
+    rate = sum(m["capacity_req_per_s"] for m in members)
+    return f"{rate:.2f}{separator}({error_bar(members[0]['error_share'])})"
+
+
+def error_bar(error_share: float | None) -> str:
+    """Show the half width of an error bar."""
+    return "-" if error_share is None else f"±{error_share:.0%}"
 
 
 def _parallelism(instance: Mapping[str, Any]) -> str:
@@ -129,6 +144,18 @@ def _summary(document: Mapping[str, Any]) -> Table:
     if document["switching_usd_per_hour"] > 0:
         cost += f" ({document['switching_usd_per_hour']:.2f} of it for starting instances)"
     table.add_row("cost", Text(cost, style="bold"))
+    if document["without_margin"] is not None:
+        plain = document["without_margin"]
+        cost = document["cost_usd_per_hour"] - plain["cost_usd_per_hour"]
+        text = (
+            f"{document['robustness']:g} of the error bars: {cost:+.2f} USD/h; without it "
+            f"{plain['cost_usd_per_hour']:.2f} USD/h"
+        )
+        unmet = sum(document["unmet_req_per_s"].values())
+        plain_unmet = sum(plain["unmet_req_per_s"].values())
+        if max(unmet, plain_unmet) > 0:
+            text += f" and {plain_unmet:.2f} req/s unserved (with it: {unmet:.2f})"
+        table.add_row("margin", text)
     for name, peer in document["baselines"].items():
         table.add_row(f"baseline {name}", _comparison(document, peer))
     for level in document["objective"]:

@@ -18,8 +18,9 @@ from coral_cli.inputs import (
     read_problem,
 )
 from coral_cli.progress import progress_on_stderr, say_on_stderr
-from coral_cli.render import table_console
+from coral_cli.render import error_bar, table_console
 from coral_solver.domain.hardware import configs_on_offer
+from coral_solver.domain.plan import with_measurements
 from coral_solver.templates.cache import default_cache_dir
 from coral_solver.templates.library import LibraryOptions, TemplateLibrary
 
@@ -66,7 +67,8 @@ def templates(
         )
         configs = configs_on_offer(read.problem.pools)
         prices = {config: _cheapest_usd_per_hour(config, read.problem.pools) for config in configs}
-        found = {served.id: library.templates(served, configs) for served in read.problem.models}
+        models = with_measurements(read.problem).models
+        found = {served.id: library.templates(served, configs) for served in models}
     console = table_console()
     for model_id, all_templates in found.items():
         for phase in dict.fromkeys(template.phase for template in all_templates):
@@ -109,7 +111,7 @@ def _usd_per_thousand_requests(template: ServingTemplate, prices: dict[NodeConfi
 def _table(title: str, ranked: list[ServingTemplate], prices: dict[NodeConfig, float]) -> Table:
     table = Table(title=title, title_justify="left", header_style="bold")
     table.add_column("stages (layers on GPUs)")
-    for column in ("req/s", "USD/h", "USD per 1,000 requests", "TTFT", "TPOT"):
+    for column in ("req/s", "USD/h", "USD per 1,000 requests", "TTFT", "TPOT", "error bar"):
         table.add_column(column, justify="right")
     for template in ranked:
         prediction = template.prediction
@@ -124,5 +126,6 @@ def _table(title: str, ranked: list[ServingTemplate], prices: dict[NodeConfig, f
             # A phase of its own has one of the two.
             f"{prediction.ttft_s * 1000:.0f} ms" if prediction.ttft_s > 0 else "-",
             f"{prediction.tpot_s * 1000:.1f} ms" if prediction.tpot_s > 0 else "-",
+            error_bar(prediction.error_share),
         )
     return table

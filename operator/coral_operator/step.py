@@ -19,6 +19,7 @@ from coral_operator.kube.kinds import (
     GPU_POOLS,
     MULTI_LLM_SERVICES,
     NODES,
+    PERFORMANCE_PROFILES,
     PLANNING_POLICIES,
     SERVING_PLANS,
 )
@@ -30,7 +31,7 @@ from coral_operator.planning.records import Chain
 from coral_operator.rollout.apply import ApplyReport
 from coral_operator.rollout.wanted import service_of, superfluous, wanted_children
 from coral_operator.status import metrics
-from coral_operator.status.cluster import gpu_pool_status, plan_status
+from coral_operator.status.cluster import gpu_pool_status, plan_status, profile_status
 from coral_operator.status.events import Event, condition_events
 from coral_operator.status.instances import LiveChildren, instance_report
 from coral_operator.status.samples import cluster_samples, plan_samples, service_samples
@@ -263,6 +264,7 @@ class Step:
             problem = view.gpu_pool_problems.get(manifest["metadata"]["name"])
             pool_status = gpu_pool_status(manifest, view.cluster, problem, now=now)
             await self._statuses.write(GPU_POOLS, manifest, pool_status)
+        await self._report_profiles(view)
         is_applied = not rollout.report.problems and not rollout.in_progress
         for chain, state in self._planner.states.items():
             for manifest in view.plans:
@@ -286,6 +288,14 @@ class Step:
         if any(report.state for report in reports.get(Chain.ACTIVE, {}).values()):
             waits.append(PENDING_CHECK_S)
         return min(waits, default=None)
+
+    async def _report_profiles(self, view: View) -> None:
+        models = [model for service in view.services for model in service.models]
+        for manifest in view.profile_manifests:
+            name = manifest["metadata"]["name"]
+            points, problem = view.profiles.get(name, ()), view.profile_problems.get(name)
+            status = profile_status(manifest, points, models, problem, now=self._clock.now())
+            await self._statuses.write(PERFORMANCE_PROFILES, manifest, status)
 
     def _facts(
         self,

@@ -271,7 +271,7 @@ class Bench:
                 patch = '{"metadata":{"finalizers":null}}'
                 self.cluster.kubectl("patch", "mls", *where, "--type=merge", "-p", patch)
             self.cluster.kubectl("delete", "mls", *where, "--ignore-not-found", "--wait=false")
-        for kind in ("planningpolicies", "gpupools"):
+        for kind in ("planningpolicies", "gpupools", "performanceprofiles"):
             self.cluster.kubectl("delete", kind, "--all")
         self.wait_until(lambda: not self.items("mls"), "no services")
         for kind in ("deployments", "services"):

@@ -211,6 +211,56 @@ def test_a_cordoned_node_is_left_and_its_gpu_pool_says_so(bench):
         bench.cluster.cordon(node, is_unschedulable=False)
 
 
+def profile(name: str, tensor_parallel: int, tpot_ms: float) -> dict:
+    return {
+        "apiVersion": "serving.coral.dev/v1alpha1",
+        "kind": "PerformanceProfile",
+        "metadata": {"name": name},
+        "spec": {
+            "model": "microsoft/phi-4",
+            "gpuType": "L40S",
+            "tensorParallel": tensor_parallel,
+            "points": [
+                {
+                    "inputTokens": 512,
+                    "outputTokens": 128,
+                    "concurrency": 8,
+                    "tpotMilliseconds": tpot_ms,
+                }
+            ],
+        },
+    }
+
+
+def test_profiles_that_contradict_each_other_are_told_and_a_good_one_is_used(good):
+    before = good_pods(good)
+
+    def told(name: str) -> tuple[str, str, int]:
+        (found,) = [p for p in good.items("perfprofile") if p["metadata"]["name"] == name]
+        status = found.get("status") or {}
+        (condition, *_) = status.get("conditions") or [{"status": "", "reason": ""}]
+        return condition["status"], condition["reason"], status.get("models", 0)
+
+    good.apply(profile("fast", 2, 20.0), profile("slow", 2, 90.0), profile("right", 1, 48.0))
+    for name in ("fast", "slow"):
+        good.wait_until(
+            lambda name=name: told(name) == ("False", "ContradictoryProfile", 0), f"{name} is told"
+        )
+    good.wait_until(lambda: told("right") == ("True", "InputsReady", 1), "the good one is used")
+
+    def sources() -> set[str]:
+        newest = max(good.items("splan"), key=lambda plan: plan["metadata"]["name"])
+        return {t["prediction"]["source"] for t in newest["spec"]["templates"]}
+
+    good.wait_until(
+        lambda: all("1 measured point of this model on L40S TP 1" in s for s in sources()),
+        "a plan with the measured point",
+    )
+    good.wait_for(GOOD, Ready="AllReady")
+    # What was measured is near what was predicted: nothing moves.
+    assert good_pods(good) == before
+
+
 def test_gpus_that_other_pods_hold_are_not_planned_with(bench):
     def holder(name: str, node: str, gpus: int) -> dict:
         container = {

@@ -40,10 +40,11 @@ LEASES = Kind("coordination.k8s.io", "v1", "leases", "Lease", True)
 MULTI_LLM_SERVICES = Kind(GROUP, VERSION, "multillmservices", "MultiLLMService", True)
 PLANNING_POLICIES = Kind(GROUP, VERSION, "planningpolicies", "PlanningPolicy", False)
 GPU_POOLS = Kind(GROUP, VERSION, "gpupools", "GPUPool", False)
+PERFORMANCE_PROFILES = Kind(GROUP, VERSION, "performanceprofiles", "PerformanceProfile", False)
 SERVING_PLANS = Kind(GROUP, VERSION, "servingplans", "ServingPlan", False)
 
 CHILD_KINDS = (DEPLOYMENTS, SERVICES)
 """What an Active service is made of; nothing else is created or pruned for it."""
 
-OWN_KINDS = (MULTI_LLM_SERVICES, PLANNING_POLICIES, GPU_POOLS, SERVING_PLANS)
+OWN_KINDS = (MULTI_LLM_SERVICES, PLANNING_POLICIES, GPU_POOLS, PERFORMANCE_PROFILES, SERVING_PLANS)
 """The kinds whose CRDs must be installed before the operator can work."""

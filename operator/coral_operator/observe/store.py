@@ -31,6 +31,7 @@ WATCHED = (
     Watched(kinds.MULTI_LLM_SERVICES, "multillmservices_seen", trim_custom),
     Watched(kinds.PLANNING_POLICIES, "planningpolicies_seen", trim_custom),
     Watched(kinds.GPU_POOLS, "gpupools_seen", trim_custom),
+    Watched(kinds.PERFORMANCE_PROFILES, "performanceprofiles_seen", trim_custom),
     Watched(kinds.SERVING_PLANS, "servingplans_seen", trim_custom),
 )
 

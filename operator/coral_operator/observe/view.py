@@ -12,6 +12,7 @@ from coral_operator.observe.cluster import view_cluster
 from coral_operator.planning.inputs import (
     Problem,
     read_gpu_pools,
+    read_performance_profiles,
     read_policy,
     read_services,
 )
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from coral_operator.observe.cluster import ClusterView
     from coral_operator.observe.store import Store
     from coral_operator.planning.inputs import ServiceInput
+    from coral_solver.domain.profile import MeasuredPoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,9 @@ class View:
         How to plan, and what is wrong with the PlanningPolicy.
     gpu_pools, gpu_pool_manifests, gpu_pool_problems
         GPUPools: those that validate, all as they are, and what is wrong, by name.
+    profiles, profile_manifests, profile_problems
+        PerformanceProfiles: points of those that are used, all as they are, and what is wrong,
+        by name.
     cluster
         The GPUs.
     nodes, pods
@@ -55,6 +60,9 @@ class View:
     gpu_pools: tuple[GPUPool, ...]
     gpu_pool_manifests: tuple[Manifest, ...]
     gpu_pool_problems: Mapping[str, Problem]
+    profiles: Mapping[str, tuple[MeasuredPoint, ...]]
+    profile_manifests: tuple[Manifest, ...]
+    profile_problems: Mapping[str, Problem]
     cluster: ClusterView
     nodes: tuple[Manifest, ...]
     pods: tuple[Manifest, ...]
@@ -98,6 +106,8 @@ def read_view(
     )
     pool_manifests = tuple(map(with_status, store.objects("gpupools_seen")))
     gpu_pools, problems = read_gpu_pools(pool_manifests)
+    profile_manifests = tuple(map(with_status, store.objects("performanceprofiles_seen")))
+    profiles, profile_problems = read_performance_profiles(profile_manifests)
     nodes, pods = store.objects("nodes_seen"), store.objects("pods_seen")
     cluster = view_cluster(nodes, pods, gpu_pools, services)
     deployments = tuple(filter(is_ours, store.objects("deployments_seen")))
@@ -108,6 +118,9 @@ def read_view(
         gpu_pools=gpu_pools,
         gpu_pool_manifests=pool_manifests,
         gpu_pool_problems={**problems, **cluster.problems},
+        profiles=profiles,
+        profile_manifests=profile_manifests,
+        profile_problems=profile_problems,
         cluster=cluster,
         nodes=nodes,
         pods=pods,

@@ -11,14 +11,17 @@ from coral_api.conditions import Reason
 from coral_api.convert import ModelProblem, ModelRef, served_models
 from coral_api.gpupool import GPUPool
 from coral_api.multillmservice import MultiLLMService, OperatingMode
+from coral_api.performanceprofile import PerformanceProfile
 from coral_api.planningpolicy import PlanningPolicy, PlanningPolicySpec
 from coral_api.problems import problem_text
+from coral_api.profiles import read_profiles
 from coral_operator.children.user_engine import engine_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from coral_operator.kube.client import Manifest
+    from coral_solver.domain.profile import MeasuredPoint
     from coral_solver.domain.workload import ServedModel
 
 
@@ -179,3 +182,30 @@ def read_gpu_pools(
                 Reason.INVALID_POOL, problem_text(error, GPUPool)
             )
     return tuple(pools), problems
+
+
+def read_performance_profiles(
+    manifests: Iterable[Manifest],
+) -> tuple[Mapping[str, tuple[MeasuredPoint, ...]], Mapping[str, Problem]]:
+    """Read the PerformanceProfiles: points of those that are used, and what is wrong with others.
+
+    Parameters
+    ----------
+    manifests
+        PerformanceProfiles as the API server has them.
+
+    Returns
+    -------
+    tuple of mappings
+        Both by the name of the profile. A profile that is not used changes nothing else.
+    """
+    profiles, problems = [], {}
+    for manifest in manifests:
+        try:
+            profiles.append(PerformanceProfile.from_manifest(manifest))
+        except ValidationError as error:
+            problems[manifest["metadata"]["name"]] = Problem(
+                Reason.INVALID_PROFILE, problem_text(error, PerformanceProfile)
+            )
+    read = read_profiles(profiles)
+    return read.points, {**problems, **{k: Problem(*v) for k, v in read.problems.items()}}

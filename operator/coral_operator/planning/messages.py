@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from coral_solver.domain.plan import AllocationPlan, PeerOutcome, PlanningProblem
+    from coral_solver.domain.plan import (
+        AllocationPlan,
+        PeerOutcome,
+        PlanMargin,
+        PlanningProblem,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +49,15 @@ class PlanningAnswer:
         The joint decision.
     baselines
         What other ways to plan would do with the same problem, by name.
+    margin
+        What the policy's margin costs; None where it asks for none.
     templates_s, allocation_s, baselines_s
         Time of stage 1, of stage 2, and of the other ways.
     """
 
     plan: AllocationPlan
     baselines: Mapping[str, PeerOutcome]
+    margin: PlanMargin | None = None
     templates_s: float
     allocation_s: float
     baselines_s: float

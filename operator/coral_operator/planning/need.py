@@ -71,4 +71,8 @@ def _spec_changes(inputs: ChainInputs, current: PlanRecord) -> str:
         if before.get(ref := ServiceRef(service.namespace, service.metadata.name))
         != service.metadata.generation
     ]
-    return f"changed: {', '.join(changed)}" if changed else "the policy or a pool was changed"
+    return (
+        f"changed: {', '.join(changed)}"
+        if changed
+        else "the policy, a pool or a profile was changed"
+    )

@@ -16,7 +16,7 @@ from coral_operator.kube.kinds import SERVING_PLANS
 from coral_operator.planning.inputs import Problem, ServiceRef, known_reason
 from coral_operator.planning.messages import PlanningAnswer, PlanningRequest
 from coral_operator.planning.need import planning_need
-from coral_operator.planning.problem import chain_inputs, with_held
+from coral_operator.planning.problem import chain_inputs, margin_with_held, with_held
 from coral_operator.planning.records import (
     Chain,
     Hashes,
@@ -205,6 +205,7 @@ class ChainPlanner:
             view.services,
             policy=view.policy,
             gpu_pools=view.gpu_pools,
+            profiles=[point for points in view.profiles.values() for point in points],
             pools=pools,
             current=self.states[chain].record,
             reserved=reserved,
@@ -293,6 +294,7 @@ class ChainPlanner:
             services=inputs.services,
             trigger=PlanTrigger(reason=need.reason.value, message=need.message[:1024]),
             baselines=answer.baselines,
+            margin=margin_with_held(answer.margin, inputs),
             previous=before.plan if before is not None else None,
         )
         services = sorted(
@@ -332,9 +334,13 @@ def summary(record: PlanRecord) -> str:
     if before is not None:
         cost = f"{before:.2f} -> {cost}"
     unmet = sum(o.unmet_requests_per_second for o in spec.outcomes)
+    margin = ""
+    if spec.margin is not None:
+        extra = spec.rent_usd_per_hour - spec.margin.without.rent_usd_per_hour
+        margin = f", the margin of {spec.margin.robustness:g} costs {extra:.2f} USD/h"
     return (
         f"{record.name}: +{len(diff.added)} -{len(diff.removed)} ={len(diff.kept)} instances, "
-        f"{cost}, unmet {unmet:g} req/s ({spec.trigger.reason}: {spec.trigger.message})"
+        f"{cost}{margin}, unmet {unmet:g} req/s ({spec.trigger.reason}: {spec.trigger.message})"
     )
 
 

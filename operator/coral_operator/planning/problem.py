@@ -13,6 +13,7 @@ from coral_operator.planning.inputs import ServiceRef
 from coral_operator.planning.records import Chain, Hashes
 from coral_solver.domain.hardware import PoolNode, PoolScaling
 from coral_solver.domain.plan import ModelOutcome, PlanningProblem
+from coral_solver.domain.profile import points_of_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
     from coral_operator.planning.inputs import ServiceInput
     from coral_operator.planning.records import PlanRecord
     from coral_solver.domain.hardware import GpuPool
-    from coral_solver.domain.plan import AllocationPlan, ServingInstance
+    from coral_solver.domain.plan import AllocationPlan, PlanMargin, ServingInstance
+    from coral_solver.domain.profile import MeasuredPoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +76,7 @@ def chain_inputs(
     *,
     policy: PlanningPolicySpec,
     gpu_pools: Sequence[GPUPool],
+    profiles: Iterable[MeasuredPoint],
     pools: Sequence[GpuPool],
     current: PlanRecord | None,
     reserved: Iterable[ServingInstance] = (),
@@ -88,6 +91,8 @@ def chain_inputs(
         Every service of the operator's scope.
     policy, gpu_pools
         What people wrote about the cluster.
+    profiles
+        Measured points; those of models that are not planned are left out.
     pools
         GPUs that Coral may use, those of its own pods included.
     current
@@ -117,6 +122,7 @@ def chain_inputs(
         # Those that have lost their node too: no new instance may get the name of one, or its
         # Deployment would wait for a pod that the dead node cannot end.
         in_force=tuple(wanted),
+        profiles=points_of_models(profiles, models),
     )
     held_ids = {i.template.model_id for i in held}
     return ChainInputs(
@@ -137,8 +143,9 @@ def chain_inputs(
                 sorted(held_refs),
                 policy.to_json(),
                 [(p.metadata.name, p.spec.to_json()) for p in gpu_pools],
+                problem.profiles,
             ),
-            inputs=digest(models, problem.pools, problem.policy),
+            inputs=digest(models, problem.pools, problem.policy, problem.profiles),
         ),
     )
 
@@ -232,3 +239,12 @@ def with_held(plan: AllocationPlan, inputs: ChainInputs) -> AllocationPlan:
         bound_scope=f"{plan.bound_scope}; {len(inputs.held)} held instances are not part of it",
         rent_usd_per_hour=plan.rent_usd_per_hour + sum(i.usd_per_hour for i in inputs.held),
     )
+
+
+def margin_with_held(margin: PlanMargin | None, inputs: ChainInputs) -> PlanMargin | None:
+    """Return what a margin costs beside a plan ``with_held``: held instances cost either way."""
+    if margin is None:
+        return None
+    held_usd_per_hour = sum(i.usd_per_hour for i in inputs.held)
+    rent = margin.without.rent_usd_per_hour + held_usd_per_hour
+    return margin._replace(without=dataclasses.replace(margin.without, rent_usd_per_hour=rent))

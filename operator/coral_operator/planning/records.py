@@ -51,7 +51,7 @@ class Hashes:
     Attributes
     ----------
     spec
-        Of what people wrote: services, policy, pools.
+        Of what people wrote: services, policy, pools, profiles.
     inputs
         Of the whole planning problem but for the instances in force: also nodes and free GPUs.
     """

@@ -22,7 +22,7 @@ from coral_operator.planning.messages import (
     PlanningRequest,
 )
 from coral_solver.domain.errors import CoralError
-from coral_solver.domain.plan import PeerOutcome
+from coral_solver.domain.plan import PeerOutcome, PlanMargin
 from coral_solver.domain.template import PlacementSpace
 from coral_solver.planning.planner import Planner, PlanningOptions
 
@@ -95,9 +95,17 @@ def _answer(planner: Planner, request: PlanningRequest) -> PlanningAnswer | Plan
         # A bug that one problem brings out must not cost the warm templates of the others.
         log.exception("planning failed")
         return PlanningFault(CoralError.reason, f"{type(error).__name__}: {error}")
+    for text in result.unused_points:
+        log.warning("%s", text)
+    margin = None
+    if result.without_margin is not None:
+        margin = PlanMargin(
+            request.problem.policy.robustness, PeerOutcome.of(result.without_margin)
+        )
     return PlanningAnswer(
         plan=result.plan,
         baselines={name: PeerOutcome.of(peer) for name, peer in result.baselines.items()},
+        margin=margin,
         templates_s=result.templates_s,
         allocation_s=result.allocation_s,
         baselines_s=result.baselines_s,

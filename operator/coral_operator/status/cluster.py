@@ -1,4 +1,4 @@
-"""Work out the statuses of GPUPools and of the ServingPlans in force."""
+"""Work out the statuses of GPUPools, PerformanceProfiles and of the ServingPlans in force."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pydantic import ValidationError
 
 from coral_api.conditions import ConditionStatus, ConditionType, Reason, set_condition
 from coral_api.gpupool import GPUPoolStatus, RefusedNodeStatus
+from coral_api.performanceprofile import PerformanceProfileStatus
 from coral_api.servingplan import ServingPlanStatus
 from coral_operator.planning.records import Chain
 from coral_operator.status.instances import InstanceState
+from coral_solver.domain.profile import points_of_models
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from coral_api.conditions import Condition
@@ -22,9 +24,14 @@ if TYPE_CHECKING:
     from coral_operator.planning.inputs import Problem
     from coral_operator.planning.records import PlanRecord
     from coral_operator.status.instances import InstanceReport
+    from coral_solver.domain.profile import MeasuredPoint
+    from coral_solver.domain.workload import ServedModel
 
 MAX_REFUSED = 100
 """Refused nodes that a GPUPool's status has room for."""
+
+MAX_NAMED = 10
+"""Models that a message names."""
 
 
 def gpu_pool_status(
@@ -80,6 +87,53 @@ def gpu_pool_status(
     )
 
 
+def profile_status(
+    manifest: Manifest,
+    points: Sequence[MeasuredPoint],
+    models: Iterable[ServedModel],
+    problem: Problem | None,
+    *,
+    now: datetime,
+) -> PerformanceProfileStatus:
+    """Return the status of a PerformanceProfile.
+
+    Parameters
+    ----------
+    manifest
+        The PerformanceProfile.
+    points
+        Its points that are used.
+    models
+        Models of all services that can be planned.
+    problem
+        Why the profile is not used, if it is not.
+    now
+        Time of the conditions that change.
+    """
+    corrected = [model.id for model in models if points_of_models(points, [model])]
+    if problem is not None:
+        verdict = (ConditionStatus.FALSE, problem.reason, problem.message)
+    elif corrected:
+        text = f"the predictions of {', '.join(corrected[:MAX_NAMED])} are corrected"
+        verdict = (ConditionStatus.TRUE, Reason.INPUTS_READY, text)
+    else:
+        text = "the profile is valid; no service has its model in its precision"
+        verdict = (ConditionStatus.TRUE, Reason.INPUTS_READY, text)
+    generation = manifest["metadata"].get("generation")
+    return PerformanceProfileStatus(
+        observed_generation=generation,
+        conditions=set_condition(
+            _earlier(PerformanceProfileStatus, manifest),
+            ConditionType.INPUTS_READY,
+            *verdict,
+            now=now,
+            observed_generation=generation,
+        ),
+        points=len(points),
+        models=len(corrected),
+    )
+
+
 def plan_status(
     manifest: Manifest,
     record: PlanRecord,
@@ -125,7 +179,8 @@ def plan_status(
 
 
 def _earlier(
-    model: type[GPUPoolStatus] | type[ServingPlanStatus], manifest: Manifest
+    model: type[GPUPoolStatus] | type[PerformanceProfileStatus] | type[ServingPlanStatus],
+    manifest: Manifest,
 ) -> tuple[Condition, ...]:
     """Return the conditions that the object has; none if somebody has broken its status."""
     try:
