@@ -91,11 +91,8 @@ demo: $(INSTALLED) cluster-binaries ## Show the whole loop on a local API server
 	$(BIN)/python -m coral_demo $(if $(KEEP),--keep,)
 
 .PHONY: bench
-bench: $(INSTALLED) cluster-binaries ## Print every figure of docs/benchmarks.md
-	$(BIN)/python benchmarks/plan_core.py
-	$(BIN)/python benchmarks/stage1.py
-	$(BIN)/python benchmarks/reaction.py
-	$(BIN)/python benchmarks/performance_errors.py
+bench: $(INSTALLED) cluster-binaries ## Renew every table of docs/ (hours; ONLY=scaling: some of them)
+	$(BIN)/python -m benchmarks.publish $(if $(ONLY),--only $(ONLY),)
 
 .PHONY: clean
 clean: ## Remove what the targets made inside the clone

@@ -1,6 +1,6 @@
 """Time of a plan for the paper's core setup, stage 1 included: cold and warm template cache.
 
-    python benchmarks/plan_core.py
+    python -m benchmarks.plan_core
 
 Each row is a process of its own. The kernels' compiled code is made before the first row, as in
 our image; `cold` starts from an empty template cache, `warm` from the one that `cold` left. Prices
@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+
+from benchmarks.machine import machine
 
 from coral_solver.catalog import PriceSheet, paper_setup
 from coral_solver.domain.hardware import PoolNode, PoolScaling
@@ -45,10 +45,14 @@ def core_problem(nodes_per_pool: int) -> PlanningProblem:
     return PlanningProblem(models=setup.models, pools=pools)
 
 
-def measure(space: PlacementSpace, cache_dir: Path, nodes_per_pool: int) -> dict[str, object]:
+def measure(
+    space: PlacementSpace, cache_dir: Path, nodes_per_pool: int, max_nodes: int
+) -> dict[str, object]:
     """Plan once in this process and return its times and figures."""
     problem = core_problem(nodes_per_pool)
-    planner = Planner(PlanningOptions(space=space, cache_dir=cache_dir, with_baselines=False))
+    planner = Planner(
+        PlanningOptions(space=space, cache_dir=cache_dir, max_nodes=max_nodes, with_baselines=False)
+    )
     start_s = time.perf_counter()
     result = planner.plan(problem)
     return {
@@ -63,21 +67,25 @@ def measure(space: PlacementSpace, cache_dir: Path, nodes_per_pool: int) -> dict
 
 
 def in_own_process(
-    space: PlacementSpace, cache_dir: Path, nodes_per_pool: int
+    space: PlacementSpace, cache_dir: Path, nodes_per_pool: int, max_nodes: int
 ) -> dict[str, object]:
     """Run ``measure`` in a fresh interpreter; adds the whole process's time."""
     start_s = time.perf_counter()
     shown = subprocess.run(
         [
             sys.executable,
-            __file__,
+            "-m",
+            "benchmarks.plan_core",
             "--space",
             space,
             "--child",
             str(cache_dir),
             "--nodes-per-pool",
             str(nodes_per_pool),
+            "--max-nodes",
+            str(max_nodes),
         ],
+        cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         check=True,
@@ -90,21 +98,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nodes-per-pool", type=int, default=12)
     parser.add_argument("--space", type=PlacementSpace, choices=list(PlacementSpace))
+    parser.add_argument("--max-nodes", type=int, default=6, help="N_max")
+    parser.add_argument("--smoke", action="store_true", help="small templates, one space")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.space, arguments.max_nodes = PlacementSpace.VLLM, 1
+    size = (arguments.nodes_per_pool, arguments.max_nodes)
     if arguments.child:
-        print(json.dumps(measure(arguments.space, arguments.child, arguments.nodes_per_pool)))
+        print(json.dumps(measure(arguments.space, arguments.child, *size)))
         return
-    print(
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores; "
-        f"core setup, {arguments.nodes_per_pool} nodes per pool"
-    )
+    print(f"{machine()}\ncore setup, {arguments.nodes_per_pool} nodes per pool")
     print("space  cache  process_s  plan_s  stage1_s  stage2_s  status    USD/h     gap      unmet")
     for space in [arguments.space] if arguments.space else list(PlacementSpace):
         with tempfile.TemporaryDirectory() as folder:
-            in_own_process(space, Path(folder) / "compile", arguments.nodes_per_pool)
+            in_own_process(space, Path(folder) / "compile", *size)
             for cache in ("cold", "warm"):
-                row = in_own_process(space, Path(folder) / "templates", arguments.nodes_per_pool)
+                row = in_own_process(space, Path(folder) / "templates", *size)
                 print(
                     f"{space:6} {cache:6} {row['process_s']:9.2f} {row['plan_s']:7.2f} "
                     f"{row['templates_s']:9.2f} {row['allocation_s']:9.2f}  {row['status']:9} "

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 from coral_solver.allocation.assignment import assign
 from coral_solver.allocation.check import check_plan
-from coral_solver.allocation.columns import build_space
+from coral_solver.allocation.columns import build_space, target_req_per_s
+from coral_solver.allocation.coupling import Coupling
 from coral_solver.allocation.greedy import greedy_decision, kept_decision
+from coral_solver.allocation.ground import build_ground
 from coral_solver.allocation.levels import solve_levels
-from coral_solver.allocation.model import PlanModel
+from coral_solver.allocation.master import Relaxation
 from coral_solver.allocation.options import AllocationOptions
+from coral_solver.allocation.pool import ColumnPool
+from coral_solver.allocation.pricing_problem import Need, PricingProblem
 from coral_solver.allocation.report import build_plan
 from coral_solver.allocation.trim import trimmed
 from coral_solver.domain.clock import WallClock
@@ -24,7 +28,6 @@ __all__ = ["AllocationOptions", "allocate", "allocate_greedily"]
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from coral_solver.allocation.columns import SearchSpace
     from coral_solver.allocation.source import TemplateSource
     from coral_solver.domain.clock import Clock
     from coral_solver.domain.plan import AllocationPlan, PlanningProblem
@@ -73,25 +76,30 @@ def allocate(
     options = options or AllocationOptions()
     clock = clock or WallClock()
     started_s = clock.monotonic_s()
-    space = _space(problem, source, options)
-    rule = greedy_decision(space, capped=True, worst_off_first=True)
+    relaxation = _relaxation(problem, source, options)
+    pool = ColumnPool(relaxation.ground)
+    pool.add_cheapest(relaxation)
+    space = pool.space()
+    rule = trimmed(space, greedy_decision(space, capped=True, worst_off_first=True))
     bounds: Mapping[str, float] = {}
     try:
-        decision, found = solve_levels(
-            space,
-            PlanModel(space),
+        best, found = solve_levels(
+            relaxation,
+            pool,
             stay=trimmed(space, kept_decision(space)),
-            rule=trimmed(space, rule),
+            rule=rule,
+            space=space,
             clock=clock,
             deadline_s=started_s + options.time_limit_s,
             progress=progress or (lambda _: None),
         )
-        assignment = assign(space, trimmed(space, decision))
+        assignment = assign(best.space, trimmed(*best))
+        space = best.space
         bounds = found.bounds
         status = SolveStatus.OPTIMAL if found.solved else SolveStatus.NO_SOLUTION
         scope = space.scope
     except SolverError as error:
-        assignment = assign(space, trimmed(space, rule))
+        assignment = assign(space, rule)
         status = SolveStatus.ERROR
         scope = f"nothing is proven: {error}"
     plan = build_plan(
@@ -132,7 +140,8 @@ def allocate_greedily(
     options = options or AllocationOptions()
     clock = clock or WallClock()
     started_s = clock.monotonic_s()
-    space = _space(problem, source, options)
+    validate_problem(problem)
+    space = build_space(_sorted(problem), source, options)
     decision = greedy_decision(space, capped=capped, worst_off_first=worst_off_first)
     plan = build_plan(
         space,
@@ -146,11 +155,16 @@ def allocate_greedily(
     return plan
 
 
-def _space(
+def _relaxation(
     problem: PlanningProblem, source: TemplateSource, options: AllocationOptions
-) -> SearchSpace:
+) -> Relaxation:
     validate_problem(problem)
-    return build_space(_sorted(problem), source, options)
+    ground = build_ground(_sorted(problem), source, options)
+    needs = {
+        index: Need(target_req_per_s(model), model.min_replicas)
+        for index, model in enumerate(ground.problem.models)
+    }
+    return Relaxation(ground, PricingProblem(ground, needs), Coupling(ground))
 
 
 def _sorted(problem: PlanningProblem) -> PlanningProblem:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from coral_solver.allocation.options import SHARE_TOLERANCE, AllocationOptions
 from coral_solver.domain.errors import PlanCheckError
 from coral_solver.domain.hardware import PoolScaling
-from coral_solver.domain.plan import ScarcityPolicy, SolveStatus
+from coral_solver.domain.plan import ScarcityPolicy, SolveStatus, with_measurements
 from coral_solver.domain.workload import Phase
 
 if TYPE_CHECKING:
@@ -67,6 +67,13 @@ class _Checker:
         self.plan = plan
         self.options = options
         self.models = {model.id: model for model in problem.models}
+        # A prediction is made for a model with the measurements that concern it, or without.
+        self.digests = {
+            model.id: {model.targets_digest, measured.targets_digest}
+            for model, measured in zip(
+                problem.models, with_measurements(problem).models, strict=True
+            )
+        }
         self.pools = {pool.key: pool for pool in problem.pools}
         self.free = {
             pool.key: {node.name: node.free_gpus for node in pool.nodes} for pool in problem.pools
@@ -104,6 +111,8 @@ class _Checker:
             return
         if template.phase not in model.serving.phases:
             yield f"phase {template.phase} is not allowed by serving mode {model.serving}"
+        if template.made_for not in self.digests[model.id]:
+            yield f"its prediction was made for other targets than those of {model.id}"
         for gpu in sorted({config.gpu for config in _configs(template)}):
             if not model.may_use(gpu):
                 yield f"GPU type {gpu} is not allowed for {model.id}"
@@ -148,7 +157,7 @@ class _Checker:
             if node is not None and node not in self.free[key]:
                 yield f"node {node} is not in pool {key}"
             rent += config.gpu_count * pool.node_usd_per_hour / key.gpus_per_node
-        if not _close(rent, instance.usd_per_hour):
+        if not _close(instance.usd_per_hour, rent):
             yield f"rent is {instance.usd_per_hour} USD per hour, its slices cost {rent}"
 
     def _name_violations(self) -> Iterator[str]:
@@ -241,6 +250,9 @@ class _Checker:
         ):
             if not _close(stated, true):
                 yield f"the {what} is {true} USD per hour, the plan says {stated}"
+        budget = self.problem.policy.budget_usd_per_hour
+        if budget is not None and self.rent_usd_per_hour > budget + _TOLERANCE * (1.0 + budget):
+            yield f"the rent {self.rent_usd_per_hour} USD per hour is over the budget of {budget}"
 
     def _capacity(self, model: ServedModel) -> float:
         rates: list[tuple[Phase, str, float]] = []
@@ -357,8 +369,19 @@ class _Checker:
                 number = f"_{position}" if position > 1 else ""
                 served.append((f"served_share{ending}{number}", "max", share))
             wishes.append((f"soft_shortfall{ending}", "min", shortfall))
+        if self.problem.policy.budget_usd_per_hour is not None:
+            value = math.fsum(self._weighted_served(model) for model in self.problem.models)
+            served = [("weighted_served_req_per_s", "max", value)]
         cost = self.rent_usd_per_hour + self.charge_usd_per_hour
         return [*served, *wishes, ("cost_usd_per_hour", "min", cost)]
+
+    def _weighted_served(self, model: ServedModel) -> float:
+        """Return what a model adds to the level that a budget limits."""
+        demand = model.demand_req_per_s
+        served = min(self._capacity(model), demand)
+        if served >= demand * (1.0 - SHARE_TOLERANCE):
+            served = demand
+        return (1 + model.priority) * served
 
 
 def _level_violations(level: ObjectiveLevel, sense: str, value: float) -> Iterator[str]:
@@ -380,4 +403,5 @@ def _configs(template: ServingTemplate) -> list[NodeConfig]:
 
 def _close(stated: float, true: float) -> bool:
     """Return whether two numbers agree; a number that is not finite agrees with nothing."""
-    return math.isfinite(stated) and abs(stated - true) <= _TOLERANCE * max(1.0, abs(true))
+    finite = math.isfinite(stated) and math.isfinite(true)
+    return finite and abs(stated - true) <= _TOLERANCE * max(1.0, abs(true))

@@ -9,6 +9,8 @@ import numpy as np
 
 from coral_solver.allocation.columns import target_req_per_s
 from coral_solver.allocation.decision import Decision, paired
+from coral_solver.allocation.incumbent import is_within_budget
+from coral_solver.allocation.pool import Choice
 from coral_solver.domain.plan import ScarcityPolicy
 from coral_solver.domain.workload import Phase
 
@@ -44,8 +46,22 @@ def greedy_decision(space: SearchSpace, *, capped: bool, worst_off_first: bool) 
         Buy one instance at a time for the model with the least served share; otherwise finish
         one model after the other, by id. Under the ``Priority`` policy a model of a higher class
         goes first in either case.
+
+
+    Returns
+    -------
+    Decision
+        Within the budget, unless what is in force and stays is over it already: nothing at all
+        then.
     """
     state = _Greedy(space)
+    if not is_within_budget(Choice(space, state.decision())):
+        return Decision(
+            started=np.zeros(len(space.columns), dtype=np.int64),
+            kept=np.zeros(len(space.keeps), dtype=np.int64),
+            drawn=np.zeros(len(space.draws), dtype=np.int64),
+        )
+    budget = space.problem.policy.budget_usd_per_hour
     blocked: set[int] = set()
     by_priority = space.problem.policy.scarcity is ScarcityPolicy.PRIORITY
     while True:
@@ -62,6 +78,9 @@ def greedy_decision(space: SearchSpace, *, capped: bool, worst_off_first: bool) 
             return state.decision()
         index = min(hungry)[2]
         if not state.buy(index, capped=capped):
+            blocked.add(index)
+        elif budget is not None and not is_within_budget(Choice(space, state.decision())):
+            state.give_back()
             blocked.add(index)
 
 
@@ -102,6 +121,7 @@ class _Greedy:
             draw = space.draws[i]
             self._draws[draw.region, draw.site_factor, draw.config].append(i)
         self._offers = [self._offers_of(index) for index in models]
+        self._last: tuple[int, list[int]] = 0, []  # what was bought last
         for index, keep in enumerate(space.keeps):
             for member in keep.members:
                 # Members are interchangeable to the model but not here: the first ones stay.
@@ -185,8 +205,18 @@ class _Greedy:
         self._started[index] += 1
         for draw in taken:
             self._drawn[draw] += 1
-        self._count(column)
+        self._count(column, 1)
+        self._last = index, taken
         return True
+
+    def give_back(self) -> None:
+        """Take the instance that was bought last out again."""
+        index, taken = self._last
+        self._started[index] -= 1
+        for draw in taken:
+            self._drawn[draw] -= 1
+            self._put_back(draw)
+        self._count(self._space.columns[index], -1)
 
     def _put_back(self, draw: int) -> None:
         chosen = self._space.draws[draw]
@@ -203,14 +233,14 @@ class _Greedy:
         for supply, stock in trial.items():
             self._stocks[supply] = stock
         self._kept[index] += 1
-        self._count(self._space.keeps[index])
+        self._count(self._space.keeps[index], 1)
         return True
 
-    def _count(self, item: Column | KeepClass) -> None:
+    def _count(self, item: Column | KeepClass, number: int) -> None:
         place = "" if self._space.options.sum_regions else item.region
         part = _Part(item.phase, place)
-        self._rate[item.model][part] += item.capacity_req_per_s
-        self._number[item.model][part] += 1.0
+        self._rate[item.model][part] += number * item.capacity_req_per_s
+        self._number[item.model][part] += number
 
     def _offers_of(self, model: int) -> _Offers:
         """Return the columns of a model, each at the price of its cheapest slices."""

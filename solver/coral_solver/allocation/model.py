@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from coral_solver.allocation.columns import Column, SearchSpace
     from coral_solver.allocation.keeps import KeepClass
+    from coral_solver.domain.hardware import NodeConfig
 
 _Terms = list[tuple[int, float]]
 
@@ -38,6 +39,16 @@ class PlanModel:
         By model that wants replicas: how many of them are missing.
     cost
         Coefficients of rent plus switching charge, in USD per hour.
+    rent
+        Coefficients of the rent alone.
+    started, kept
+        Variables of the columns and of the keep classes.
+    flow_rows
+        By region, site factor and configuration: the row that balances slices.
+    num_coupling_rows
+        The first rows couple models; those after concern one model each.
+    num_coupling_variables
+        So do the first variables.
     """
 
     def __init__(self, space: SearchSpace) -> None:
@@ -45,9 +56,10 @@ class PlanModel:
         self.served: dict[int, int] = {}
         self.missing_replicas: dict[int, int] = {}
         self.cost: dict[int, float] = defaultdict(float)
+        self.rent: dict[int, float] = defaultdict(float)
         self._space = space
-        self._started = [self._add_started(column) for column in space.columns]
-        self._kept = [
+        self.started = [self._add_started(column) for column in space.columns]
+        self.kept = [
             self.program.add_variable(0, len(keep.members), integer=True) for keep in space.keeps
         ]
         self._drawn = [
@@ -56,14 +68,16 @@ class PlanModel:
             )
             for draw in space.draws
         ]
-        self._add_flow()
+        self.flow_rows = self._add_flow()
         self._blocks = [self._add_capacity(index) for index in range(len(space.supplies))]
+        self.num_coupling_rows = len(self.program.row_lower)
+        self.num_coupling_variables = len(self.program.lower)
         self._pairs: list[_Pair] = []
         self._totals: list[_Total] = []
         running: dict[int, list[tuple[int, Column | KeepClass]]] = defaultdict(list)
-        for variable, column in zip(self._started, space.columns, strict=True):
+        for variable, column in zip(self.started, space.columns, strict=True):
             running[column.model].append((variable, column))
-        for variable, keep in zip(self._kept, space.keeps, strict=True):
+        for variable, keep in zip(self.kept, space.keeps, strict=True):
             running[keep.model].append((variable, keep))
         for index in sorted(running):
             self._add_served(index, running[index])
@@ -74,14 +88,14 @@ class PlanModel:
         """Read the whole numbers out of a solution."""
         whole = np.rint(values).astype(np.int64)
         return Decision(
-            started=whole[self._started], kept=whole[self._kept], drawn=whole[self._drawn]
+            started=whole[self.started], kept=whole[self.kept], drawn=whole[self._drawn]
         )
 
     def values(self, decision: Decision) -> NDArray[np.float64]:
         """Complete a decision that fits to a solution of the shared rows."""
         values = np.zeros(len(self.program.lower))
-        values[self._started] = decision.started
-        values[self._kept] = decision.kept
+        values[self.started] = decision.started
+        values[self.kept] = decision.kept
         values[self._drawn] = decision.drawn
         for block in self._blocks:
             block.complete(values)
@@ -100,16 +114,19 @@ class PlanModel:
         enough = math.ceil(target_req_per_s(model) / column.capacity_req_per_s - 1e-9)
         return self.program.add_variable(0, max(enough, model.min_replicas), integer=True)
 
-    def _add_flow(self) -> None:
+    def _add_flow(self) -> dict[tuple[str, float, NodeConfig], int]:
         """Every slice of a new instance is drawn from one supply."""
-        terms: dict[tuple[object, ...], _Terms] = defaultdict(list)
+        terms: dict[tuple[str, float, NodeConfig], _Terms] = defaultdict(list)
         for variable, draw in zip(self._drawn, self._space.draws, strict=True):
             terms[draw.region, draw.site_factor, draw.config].append((variable, 1.0))
-        for variable, column in zip(self._started, self._space.columns, strict=True):
+        for variable, column in zip(self.started, self._space.columns, strict=True):
             for config, count in column.configs:
                 terms[column.region, column.site_factor, config].append((variable, -float(count)))
-        for row in terms.values():
+        rows = {}
+        for key, row in terms.items():
+            rows[key] = len(self.program.row_lower)
             self.program.add_row(row, lower=0.0, upper=0.0)
+        return rows
 
     def _add_capacity(self, index: int) -> CapacityBlock:
         """Slices fit on the nodes of each supply; whole nodes are paid in elastic ones."""
@@ -122,7 +139,7 @@ class PlanModel:
         ]
         alone: list[AloneTenants] = []
         shared: dict[str, list[SharedTenant]] = defaultdict(list)
-        for variable, keep in zip(self._kept, space.keeps, strict=True):
+        for variable, keep in zip(self.kept, space.keeps, strict=True):
             loose += [LooseSlices(variable, u.size) for u in keep.anonymous if u.supply == index]
             for use in keep.nodes:
                 if use.supply == index and use.node:
@@ -132,6 +149,7 @@ class PlanModel:
         block = CapacityBlock(self.program, supply, loose=loose, alone=alone, shared=shared)
         for variable, value in block.opened:
             self.cost[variable] += value * supply.pool.node_usd_per_hour
+            self.rent[variable] += value * supply.pool.node_usd_per_hour
         return block
 
     def _add_served(self, index: int, running: Sequence[tuple[int, Column | KeepClass]]) -> None:
@@ -204,8 +222,10 @@ class PlanModel:
             rent = draw.config.gpu_count * supply.gpu_usd_per_hour
             charge = rent * supply.pool.start_time_s / space.problem.policy.payback_horizon_s
             self.cost[variable] += charge if supply.elastic else rent + charge
-        for variable, keep in zip(self._kept, space.keeps, strict=True):
+            self.rent[variable] += 0.0 if supply.elastic else rent
+        for variable, keep in zip(self.kept, space.keeps, strict=True):
             self.cost[variable] += keep.fixed_usd_per_hour
+            self.rent[variable] += keep.fixed_usd_per_hour
 
 
 class _Pair(NamedTuple):

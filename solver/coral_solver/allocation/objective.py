@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from coral_solver.domain.workload import ServedModel
 
 COST_LEVEL = "cost_usd_per_hour"
+BUDGET_LEVEL = "weighted_served_req_per_s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,22 @@ def served_share(model: ServedModel, capacity_req_per_s: float) -> float:
     """Return the share of the raw demand that is served; 1 within the solver's tolerance."""
     share = capacity_req_per_s / model.demand_req_per_s
     return 1.0 if share >= 1.0 - SHARE_TOLERANCE else share
+
+
+def weight(model: ServedModel) -> int:
+    """Return what one request per second of a model counts where a budget is short."""
+    return 1 + model.priority
+
+
+def weighted_served_req_per_s(
+    models: Sequence[ServedModel], capacities_req_per_s: Sequence[float]
+) -> float:
+    """Return the demand that is served, each model's with its weight."""
+    return sum(
+        weight(model) * model.demand_req_per_s * min(1.0, served_share(model, capacity))
+        for model, capacity in zip(models, capacities_req_per_s, strict=True)
+        if model.demand_req_per_s > 0
+    )
 
 
 def reported_shares(shares: Sequence[float]) -> list[float]:

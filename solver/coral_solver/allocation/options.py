@@ -40,8 +40,8 @@ class AllocationOptions:
 
     def __post_init__(self) -> None:
         faults = []
-        if math.isnan(self.time_limit_s):
-            faults.append("time_limit_s is not a number")
+        if not math.isfinite(self.time_limit_s):
+            faults.append(f"time_limit_s {self.time_limit_s} must be a finite number")
         if not 0 <= self.relative_gap < 1:
             faults.append(f"relative_gap {self.relative_gap} must lie in [0, 1)")
         if faults:

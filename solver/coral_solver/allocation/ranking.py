@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from coral_solver.allocation.decision import standing
-from coral_solver.allocation.objective import priority_classes, served_share, soft_shortfall
+from coral_solver.allocation.objective import (
+    priority_classes,
+    served_share,
+    soft_shortfall,
+    weighted_served_req_per_s,
+)
 from coral_solver.allocation.options import SHARE_TOLERANCE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from coral_solver.allocation.columns import SearchSpace
     from coral_solver.allocation.decision import Decision
     from coral_solver.allocation.model import PlanModel
@@ -42,6 +49,13 @@ class Rank(NamedTuple):
                 return mine > its
         return self.cost_usd_per_hour < other.cost_usd_per_hour * (1.0 - tolerance)
 
+    def meets_every_wish(self, placeable: Iterable[int]) -> bool:
+        """Return whether all is served that anything can run for."""
+        return all(
+            self.shares.get(index, 1.0) >= 1.0 and self.shortfalls[index] == 0.0
+            for index in placeable
+        )
+
 
 def rank_decision(space: SearchSpace, model: PlanModel, decision: Decision) -> Rank:
     """Measure a decision at all levels.
@@ -63,8 +77,12 @@ def rank_decision(space: SearchSpace, model: PlanModel, decision: Decision) -> R
             shares[index] = min(1.0, served_share(served, capacity))
     classes = priority_classes(space.problem)
     levels: list[float] = []
-    for group in classes:
-        levels += sorted(shares[index] for index in group.models if index in shares)
+    if space.problem.policy.budget_usd_per_hour is None:
+        for group in classes:
+            levels += sorted(shares[index] for index in group.models if index in shares)
+    else:
+        capacities = given.capacity_req_per_s.tolist()
+        levels.append(weighted_served_req_per_s(space.problem.models, capacities))
     levels += [-sum(shortfalls[index] for index in group.models) for group in classes]
     values = model.values(decision)
     cost = sum(value * values[variable] for variable, value in model.cost.items())

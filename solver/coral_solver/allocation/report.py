@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from coral_solver.allocation.decision import paired
 from coral_solver.allocation.objective import (
+    BUDGET_LEVEL,
     COST_LEVEL,
     priority_classes,
     reported_shares,
     served_share,
     soft_shortfall,
+    weighted_served_req_per_s,
 )
 from coral_solver.allocation.options import SHARE_TOLERANCE
 from coral_solver.domain.plan import AllocationPlan, ModelOutcome, ObjectiveLevel, SolveStatus
@@ -66,7 +68,16 @@ def build_plan(
 
     rent, charge = _cost(space, assignment)
     objective = []
-    for group in priority_classes(space.problem):
+    with_budget = space.problem.policy.budget_usd_per_hour is not None
+    if with_budget:
+        value = weighted_served_req_per_s(space.problem.models, capacities)
+        wanted = [
+            model.demand_req_per_s if _takes_part(space, index) else 0.0
+            for index, model in enumerate(space.problem.models)
+        ]
+        everything = weighted_served_req_per_s(space.problem.models, wanted)
+        objective.append(_level(BUDGET_LEVEL, "max", value, bounds.get(BUDGET_LEVEL, everything)))
+    for group in () if with_budget else priority_classes(space.problem):
         shares = [
             served_share(space.problem.models[index], capacities[index])
             for index in group.models

@@ -136,6 +136,68 @@ def solve_mip(
     raise SolverError(f"the solver ended with {reason.name}: {result.termination.detail}")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LpResult:
+    """Optimum of a linear program.
+
+    Attributes
+    ----------
+    value
+        The least objective.
+    values
+        By variable.
+    duals
+        By row: what one more on the right side would add to the objective.
+    """
+
+    value: float
+    values: NDArray[np.float64]
+    duals: NDArray[np.float64]
+
+
+def solve_lp(
+    program: Program, objective: Mapping[int, float], *, time_limit_s: float
+) -> LpResult | None:
+    """Minimise without integrality, by GLOP: GSCIP gives no duals.
+
+    Parameters
+    ----------
+    program, objective
+        As for ``solve_mip``.
+    time_limit_s
+        Always set; without time, or without an optimum, there is no result.
+
+    Raises
+    ------
+    SolverError
+        If the solver fails.
+    """
+    if time_limit_s <= 0:
+        return None
+    try:
+        proto = _to_proto(program, objective, maximize=False)
+        proto.variables.integers[:] = [False] * len(program.lower)
+        model = mathopt.Model.from_model_proto(proto)
+        result = mathopt.solve(
+            model,
+            mathopt.SolverType.GLOP,
+            params=mathopt.SolveParameters(
+                time_limit=datetime.timedelta(seconds=time_limit_s), threads=1
+            ),
+        )
+        if result.termination.reason is not mathopt.TerminationReason.OPTIMAL:
+            return None
+        return LpResult(
+            value=float(result.objective_value()),
+            values=np.asarray(result.variable_values(list(model.variables()))),
+            duals=np.asarray(result.dual_values(list(model.linear_constraints()))),
+        )
+    # MathOpt reports some faults as AttributeError, TypeError or ValueError (OR-Tools 9.15).
+    except Exception as error:
+        message = f"the solver failed on a model of {len(program.lower)} variables: {error}"
+        raise SolverError(message) from error
+
+
 def _to_proto(
     program: Program, objective: Mapping[int, float], *, maximize: bool
 ) -> model_pb2.ModelProto:
@@ -153,7 +215,12 @@ def _to_proto(
     proto.linear_constraints.ids.extend(range(len(program.row_lower)))
     proto.linear_constraints.lower_bounds.extend(program.row_lower)
     proto.linear_constraints.upper_bounds.extend(program.row_upper)
-    proto.linear_constraint_matrix.row_ids.extend(program.entry_row)
-    proto.linear_constraint_matrix.column_ids.extend(program.entry_variable)
-    proto.linear_constraint_matrix.coefficients.extend(program.entry_value)
+    order = np.lexsort((program.entry_variable, program.entry_row))
+    proto.linear_constraint_matrix.row_ids.extend(np.array(program.entry_row)[order].tolist())
+    proto.linear_constraint_matrix.column_ids.extend(
+        np.array(program.entry_variable)[order].tolist()
+    )
+    proto.linear_constraint_matrix.coefficients.extend(
+        np.array(program.entry_value)[order].tolist()
+    )
     return proto

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from coral_solver.domain.hardware import NodeConfig
+    from coral_solver.domain.pricing import Allowance, PricedTemplates, Room
     from coral_solver.domain.template import ServingTemplate
-    from coral_solver.domain.workload import ServedModel
+    from coral_solver.domain.workload import Phase, ServedModel
 
 
 class TemplateSource(Protocol):
@@ -44,62 +45,6 @@ class TemplateSource(Protocol):
             of its configurations and together carry at least as much: stage 2 loses nothing then.
         """
         ...
-
-
-class Room(NamedTuple):
-    """What a template must fit into when all else is empty.
-
-    A template with ``counts`` fits where ``counts @ units <= slots`` in every entry.
-
-    Attributes
-    ----------
-    units
-        Shape (C, C): ``units[i, j]`` slices of configuration ``j`` are lost to one of ``i``.
-    slots
-        Shape (C,): how many slices of each configuration the empty nodes hold.
-    """
-
-    units: NDArray[np.int64]
-    slots: NDArray[np.int64]
-
-
-class PricedTemplates(NamedTuple):
-    """Templates of one model and phase at some prices, by ascending cost.
-
-    Attributes
-    ----------
-    capacity_req_per_s
-        Shape (N,).
-    cost
-        Shape (N,): price of all slices, in the unit of the prices.
-    counts
-        Shape (N, C): how many of each node configuration each takes.
-    handles
-        Shape (N,): what ``TemplatePricer.template`` wants; the same template, the same handle.
-    """
-
-    capacity_req_per_s: NDArray[np.float64]
-    cost: NDArray[np.float64]
-    counts: NDArray[np.int64]
-    handles: NDArray[np.int64]
-
-
-class Allowance(NamedTuple):
-    """The most that a template may cost, by what it carries: a step function.
-
-    A template of capacity ``c`` may cost ``cost[i]`` with the least ``i`` such that
-    ``c <= capacity_req_per_s[i]``, and the last ``cost`` beyond.
-
-    Attributes
-    ----------
-    capacity_req_per_s
-        Shape (K,), ascending.
-    cost
-        Shape (K,), not descending.
-    """
-
-    capacity_req_per_s: NDArray[np.float64]
-    cost: NDArray[np.float64]
 
 
 class TemplatePricer(Protocol):
@@ -143,4 +88,23 @@ class TemplatePricer(Protocol):
 
     def template(self, handle: int) -> ServingTemplate:
         """Return a template that this pricer has given."""
+        ...
+
+
+@runtime_checkable
+class PricedSource(Protocol):
+    """A template source that finds templates by their price itself, without a list of all."""
+
+    @property
+    def scope(self) -> str:
+        """In words: which templates the bounds of a plan made from this source hold for."""
+        ...
+
+    def pricer(
+        self, model: ServedModel, phase: Phase, configs: Sequence[NodeConfig]
+    ) -> TemplatePricer | None:
+        """Return what finds the templates of one phase of a model by their price.
+
+        None where there is no template. The pricer's ``configs`` are those given here.
+        """
         ...

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from coral_solver.allocation.allocate import AllocationOptions, allocate
 from coral_solver.baselines.run import run_baselines
 from coral_solver.domain.clock import WallClock
+from coral_solver.domain.plan import with_measurements
 from coral_solver.domain.template import PlacementSpace
 from coral_solver.domain.validate import validate_problem
+from coral_solver.planning.measured import without_unusable_points
 from coral_solver.templates.library import LibraryOptions, TemplateLibrary
 
 if TYPE_CHECKING:
@@ -49,6 +51,8 @@ class PlanningOptions:
         Where template libraries are kept between runs; None keeps them in memory only.
     with_baselines
         Solve the peers too, for the same input.
+    with_margin_cost
+        Where the policy asks for a margin, plan without it too: what the margin costs.
     """
 
     space: PlacementSpace = PlacementSpace.VLLM
@@ -58,6 +62,7 @@ class PlanningOptions:
     relative_gap: float = 1e-4
     cache_dir: Path | None = None
     with_baselines: bool = True
+    with_margin_cost: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,12 +75,19 @@ class PlanningResult:
         The joint decision.
     baselines
         Plans of the peers by name, for the same problem and through the same checker.
+    without_margin
+        The plan for ``robustness`` 0 where the policy asks for more; None where it does not, or
+        where nobody wants to know.
+    unused_points
+        Why some measured points could not be used, in words.
     templates_s, allocation_s, baselines_s
         Time of stage 1, of stage 2 and of the peers.
     """
 
     plan: AllocationPlan
     baselines: Mapping[str, AllocationPlan] = field(default_factory=dict)
+    without_margin: AllocationPlan | None = None
+    unused_points: tuple[str, ...] = ()
     templates_s: float = 0.0
     allocation_s: float = 0.0
     baselines_s: float = 0.0
@@ -130,6 +142,8 @@ class Planner:
             If the checker rejects the plan: a bug, and the plan must not be used.
         """
         validate_problem(problem)
+        problem, unused_points = without_unusable_points(problem)
+        problem = with_measurements(problem)
         report = progress or (lambda _step, _share: None)
         start_s = self._clock.monotonic_s()
         self._library.prepare(
@@ -160,10 +174,26 @@ class Planner:
                 ),
                 clock=self._clock,
             )
+        baselines_done_s = self._clock.monotonic_s()
+
+        without_margin = None
+        if self.options.with_margin_cost and problem.policy.robustness > 0:
+            report("without the margin: what it costs", None)
+            without_margin = self._without_margin(problem, allocation_options)
         return PlanningResult(
             plan=plan,
             baselines=baselines,
+            without_margin=without_margin,
+            unused_points=unused_points,
             templates_s=templates_done_s - start_s,
             allocation_s=allocation_done_s - templates_done_s,
-            baselines_s=self._clock.monotonic_s() - allocation_done_s,
+            baselines_s=baselines_done_s - allocation_done_s,
         )
+
+    def _without_margin(
+        self, problem: PlanningProblem, options: AllocationOptions
+    ) -> AllocationPlan:
+        policy = replace(problem.policy, robustness=0.0)
+        plain = with_measurements(replace(problem, policy=policy))
+        self._library.prepare(plain)
+        return allocate(plain, self._library, options=options, clock=self._clock)

@@ -65,6 +65,10 @@ def plan_document(problem: PlanningProblem, result: PlanningResult) -> dict[str,
         ],
         "unmet_req_per_s": plan.unmet_req_per_s,
         "opened_nodes": dict(plan.opened_nodes),
+        "robustness": problem.policy.robustness,
+        "without_margin": (
+            _baseline(result.without_margin) if result.without_margin is not None else None
+        ),
         "baselines": {name: _baseline(peer) for name, peer in sorted(result.baselines.items())},
     }
 
@@ -81,6 +85,15 @@ def _instance(instance: ServingInstance, model: ServedModel) -> dict[str, Any]:
         "pool": "+".join(dict.fromkeys(str(piece.pool) for piece in instance.slices)),
         "region": instance.region,
         "nodes": [piece.node for piece in instance.slices],
+        "slices": [
+            {
+                "pool": str(piece.pool),
+                "node": piece.node,
+                "gpu": config.gpu,
+                "gpus": config.gpu_count,
+            }
+            for piece, config in zip(instance.slices, template.configs, strict=True)
+        ],
         "gpu": "+".join(sorted({config.gpu for config in template.config_counts})),
         "gpus": template.gpu_count,
         "tensor_parallel": engine.tensor_parallel if engine else None,
@@ -97,6 +110,7 @@ def _instance(instance: ServingInstance, model: ServedModel) -> dict[str, Any]:
             else None
         ),
         "capacity_req_per_s": template.capacity_req_per_s,
+        "error_share": prediction.error_share,
         "usd_per_hour": instance.usd_per_hour,
         "ttft_s": prediction.ttft_s,
         "tpot_s": prediction.tpot_s,
@@ -115,6 +129,7 @@ def _baseline(peer: AllocationPlan) -> dict[str, Any]:
     return {
         "status": str(peer.status),
         "cost_usd_per_hour": peer.cost_usd_per_hour,
+        "rent_usd_per_hour": peer.rent_usd_per_hour,
         "unmet_req_per_s": peer.unmet_req_per_s,
         "gpus": sum(instance.template.gpu_count for instance in peer.instances),
     }

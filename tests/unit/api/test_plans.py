@@ -24,6 +24,7 @@ from coral_solver.domain.plan import (
     NodeSlice,
     ObjectiveLevel,
     PeerOutcome,
+    PlanMargin,
     ServingInstance,
     SolveStatus,
 )
@@ -198,6 +199,14 @@ def test_figures_of_the_plan_are_written() -> None:
     assert spec.opened_nodes == {"us-east-2/H100x8-nvlink/on-demand": 1}
     assert spec.outcomes[0].unmet_requests_per_second == 2.5
     assert spec.trigger.reason == "SpecChanged"
+
+
+def test_what_the_margin_costs_is_written_where_there_is_one() -> None:
+    assert _written(_plan()).spec.margin is None
+    without = PeerOutcome(rent_usd_per_hour=0.8, unmet_req_per_s=0.0, least_served_share=1.0)
+    written = _through_json(_written(_plan(), margin=PlanMargin(0.5, without))).spec.margin
+    assert written is not None
+    assert (written.robustness, written.without.rent_usd_per_hour) == (0.5, 0.8)
 
 
 def test_a_level_without_a_bound_says_so() -> None:

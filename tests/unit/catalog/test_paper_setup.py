@@ -2,7 +2,7 @@
 
 import pytest
 
-from coral_solver.catalog import PriceSheet, paper_setup, paper_workload
+from coral_solver.catalog import DemandMix, PriceSheet, paper_setup, paper_workload
 from coral_solver.domain.errors import CatalogError
 from coral_solver.domain.workload import Phase
 
@@ -68,3 +68,24 @@ def test_unknown_names_get_a_proposal():
         paper_setup("extendet")
     with pytest.raises(CatalogError, match="did you mean azure-co"):
         paper_workload("azure")
+
+
+@pytest.mark.parametrize(
+    ("setup", "mix", "large", "other"),
+    [
+        # 30 req/s over 1 large model and 2 others; 150 over 3 and 3.
+        ("core", DemandMix.LARGE_HEAVY, 30 * 4 / 6, 30 * 1 / 6),
+        ("core", DemandMix.SMALL_HEAVY, 30 * 0.25 / 2.25, 30 * 1 / 2.25),
+        ("extended", DemandMix.LARGE_HEAVY, 150 * 4 / 15, 150 * 1 / 15),
+        ("extended", DemandMix.SMALL_HEAVY, 150 * 0.25 / 3.75, 150 * 1 / 3.75),
+    ],
+)
+def test_a_mix_moves_demand_between_models_and_keeps_its_sum(setup, mix, large, other):
+    demands = {m.arch.name: m.demand_req_per_s for m in paper_setup(setup, mix).models}
+    is_large = {
+        "core": {"qwen3-32b"},
+        "extended": {"qwen3-235b-a22b", "gpt-oss-120b", "llama-3-70b"},
+    }
+    for name, demand in demands.items():
+        assert demand == pytest.approx(large if name in is_large[setup] else other)
+    assert paper_setup(setup, mix).mix is mix

@@ -17,4 +17,4 @@ def test_the_printed_definitions_are_those_of_the_files(coral: Coral, tmp_path: 
     assert coral("crds", "-o", tmp_path).exit_code == 0
     written = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in tmp_path.iterdir()]
     assert {d["metadata"]["name"] for d in printed} == {d["metadata"]["name"] for d in written}
-    assert len(printed) == 4
+    assert len(printed) == 5

@@ -226,3 +226,58 @@ def test_a_context_without_a_kubeconfig_is_refused(coral: Coral, arguments: list
     done = coral(*arguments, "--context", "prod")
     assert done.exit_code == 2
     assert "give --kubeconfig too" in done.stderr
+
+
+PROFILE = ROOT / "examples" / "performance-profile.yaml"
+
+
+def test_a_margin_is_shown_with_what_it_costs(coral: Coral, arguments: list[str]) -> None:
+    asked = (*arguments, "--no-baselines", "--robustness", "1")
+    document = json.loads(coral(*asked, "-o", "json").stdout)
+    plain = json.loads(coral(*arguments, "--no-baselines", "-o", "json").stdout)
+    assert (document["robustness"], plain["robustness"]) == (1.0, 0.0)
+    assert plain["without_margin"] is None
+    without = document["without_margin"]["cost_usd_per_hour"]
+    assert without == pytest.approx(plain["cost_usd_per_hour"])
+    extra = document["cost_usd_per_hour"] - without
+    assert extra >= 0
+    shown = coral(*asked).stdout
+    assert f"1 of the error bars: {extra:+.2f} USD/h; without it {without:.2f} USD/h" in shown
+
+
+def test_measured_points_among_the_files_correct_the_plan(
+    coral: Coral, arguments: list[str]
+) -> None:
+    done = coral(*arguments, "-f", str(PROFILE), "--no-baselines", "-o", "json")
+    document = json.loads(done.stdout)
+    rests_on = {
+        i["model"].rsplit("/")[-1]: "measured points of this model" in i["prediction_source"]
+        for i in document["instances"]
+    }
+    assert rests_on == {"gpt-oss-20b": False, "phi-4": False, "qwen3-32b": True}
+    assert all(i["error_share"] > 0 for i in document["instances"])
+
+
+def test_points_of_no_model_in_the_files_are_noted(
+    coral: Coral, arguments: list[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    text = PROFILE.read_text(encoding="utf-8").replace("Qwen/Qwen3-32B", "openai/gpt-oss-120b")
+    other.write_text(text, encoding="utf-8")
+    done = coral(*arguments, "-f", str(other), "--no-baselines")
+    assert done.exit_code == 0
+    assert "no model of a service: gpt-oss-120b (mxfp4) on H100, TP 2, PP 1" in " ".join(
+        done.stderr.split()
+    )
+
+
+def test_profiles_that_contradict_each_other_are_refused(
+    coral: Coral, arguments: list[str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.yaml"
+    text = PROFILE.read_text(encoding="utf-8").replace("name: qwen3", "name: again-qwen3")
+    other.write_text(text.replace("46.02", "92.04"), encoding="utf-8")
+    done = coral(*arguments, "-f", str(PROFILE), "-f", str(other))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "PerformanceProfile again-qwen3-32b-h100-tp2" in done.stderr
+    assert "tpot_s is 0.04602" in done.stderr

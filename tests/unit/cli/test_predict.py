@@ -108,3 +108,63 @@ def test_options_that_would_be_ignored_are_refused(coral: Coral, tmp_path: Path)
     assert coral("predict", "--points", "a.csv", "--model", "phi-4").exit_code == 2
     out = tmp_path / "out.csv"
     assert coral("predict", "--model", "phi-4", "--gpu", "H100", "--out", out).exit_code == 2
+
+
+def _shown(coral: Coral, *options: str | Path) -> tuple[float, float, str]:
+    """Return TPOT in ms, half width of the error bar in per cent, and what it rests on."""
+    done = coral(
+        "predict", "--model", "llama-3.1-8b", "--gpu", "L4", "--concurrency", "8", *options
+    )
+    assert done.exit_code == 0
+    text = " ".join(done.stdout.split())
+    tpot = float(text.split("TPOT ")[1].split(" ms")[0])
+    bar = float(text.split("error bar ±")[1].split("%")[0])
+    return tpot, bar, text.split("rests on ")[1]
+
+
+def test_a_site_factor_makes_a_prediction_faster_or_slower(coral: Coral) -> None:
+    plain, bar, _ = _shown(coral)
+    slow, same_bar, _ = _shown(coral, "--site-factor", "0.8")
+    # All times of the GPU are 1 / 0.8 times as long; a share of TPOT is the host's.
+    assert 1.2 < slow / plain < 1.3
+    assert same_bar == bar
+
+
+def test_one_measured_point_corrects_the_prediction_and_narrows_its_bar(
+    coral: Coral, tmp_path: Path
+) -> None:
+    plain, wide, _ = _shown(coral)
+    profile = tmp_path / "profile.yaml"
+    profile.write_text(
+        f"""
+        apiVersion: serving.coral.dev/v1alpha1
+        kind: PerformanceProfile
+        metadata: {{name: mine}}
+        spec:
+          model: meta-llama/Llama-3.1-8B
+          gpuType: L4
+          points:
+            - inputTokens: 1024
+              outputTokens: 128
+              concurrency: 8
+              tpotMilliseconds: {1.25 * plain}
+        """,
+        encoding="utf-8",
+    )
+    corrected, narrow, rests_on = _shown(coral, "--profile", profile)
+    # One point pulls the prediction most of the way to the 25 % that it is off.
+    assert 1.12 < corrected / plain < 1.26
+    assert narrow < wide
+    assert "1 measured point of this model on L4" in rests_on
+
+
+def test_the_csv_has_the_error_bar_of_every_row(coral: Coral, tmp_path: Path) -> None:
+    good, bad = _predicted(
+        coral,
+        tmp_path,
+        "qwen3-32b,H100,2,1,bf16,512,128,1,",
+        "qwen3-32b,T4,1,1,fp16,512,128,1,",
+    )
+    assert 0 < float(good["error_share"]) < 1
+    assert "H100" in good["rests_on"]
+    assert (bad["error_share"], bad["rests_on"]) == ("", "")

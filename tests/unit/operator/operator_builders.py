@@ -238,12 +238,14 @@ def inputs(
     current: PlanRecord | None = None,
     reserved: tuple = (),
     policy: PlanningPolicySpec | None = None,
+    profiles: tuple = (),
 ):
     return chain_inputs(
         chain,
         inputs_of(*manifests),
         policy=policy or PlanningPolicySpec(),
         gpu_pools=(),
+        profiles=profiles,
         pools=pools or (pool(),),
         current=current,
         reserved=reserved,

@@ -299,7 +299,7 @@ def test_a_policy_that_changes_calls_for_a_plan(world):
     world.put(PLANNING_POLICIES, policy)
     after = world.plan()
     assert after is not None
-    assert after.plan.spec.trigger.message == "the policy or a pool was changed"
+    assert after.plan.spec.trigger.message == "the policy, a pool or a profile was changed"
 
 
 def test_a_price_that_changes_calls_for_a_plan(world):

@@ -1,0 +1,190 @@
+"""The cheapest plan that meets some needs, proven over all templates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from coral_solver.allocation.affordable import affordable_items
+from coral_solver.allocation.coupling import Coupling
+from coral_solver.allocation.cuts import add_cuts
+from coral_solver.allocation.master import Master
+from coral_solver.allocation.model import PlanModel
+from coral_solver.allocation.pool import Choice, moved
+from coral_solver.allocation.solver import MipStatus, solve_mip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from coral_solver.allocation.master import Relaxation
+    from coral_solver.allocation.pool import ColumnPool
+    from coral_solver.allocation.pricing_problem import Item
+
+_SHORTAGE_COSTS = (1.0, 10.0, 100.0, 1000.0)
+"""What a GPU more than there is costs, in rents; high costs would ruin the first duals."""
+
+_TARGET_SHARE = 0.9
+"""Share of the gap that a better plan must gain to be looked for."""
+
+_MOST_AFFORDABLE = 60_000
+_SURELY_SHORT = 1e-6
+"""Share of the GPUs of a kind that is missing in every mix of plans: more than rounding."""
+
+_WIDER_SLACKS = (0.01, 0.05, 0.2)
+"""Shares above the bound within which templates are tried while no plan is known."""
+
+
+class CheapestSearch:
+    """Searches the cheapest plan that meets the needs of a pricing problem.
+
+    First the Lagrangian bound, then an integer program over the templates of its plans. What is
+    left of the gap is closed by an integer program over all templates that a better plan could
+    have. Both carry the bound in them as rows.
+
+    Parameters
+    ----------
+    relaxation
+        What bounds are made of, with the needs.
+    pool
+        Columns that are known so far; more are added.
+    incumbent
+        A plan that meets the needs, if one is known.
+    time_left_s
+        Tells what is left of the time.
+
+    Attributes
+    ----------
+    best
+        The best plan; None if none was found.
+    bound
+        No plan that meets the needs costs less, in USD per hour.
+    impossible
+        Whether it is proven that no plan meets them.
+    solved
+        Whether the solver has given a solution or proven something.
+    """
+
+    def __init__(
+        self,
+        relaxation: Relaxation,
+        pool: ColumnPool,
+        *,
+        incumbent: Choice | None,
+        time_left_s: Callable[[], float],
+    ) -> None:
+        self.best = incumbent
+        self.bound = 0.0
+        self.impossible = False
+        self.solved = False
+        self._cost = _cost_of(incumbent) if incumbent is not None else np.inf
+        self._ground, self._pricing, self._coupling = relaxation
+        self._pool = pool
+        self._master = Master(self._pricing, self._coupling, time_left_s)
+        self._time_left_s = time_left_s
+        self._gap = relaxation.ground.options.relative_gap
+
+    def run(self) -> None:
+        """Search until the gap is closed, the time is over, or it is known to be impossible."""
+        self._raise_bound()
+        if self.impossible:
+            return
+        self._solve({item for _, plan in self._master.plans() for item, _ in plan.items})
+        for slack in _WIDER_SLACKS:
+            if self.best is None and self._time_left_s() > 0:
+                items = self._affordable(slack * self.bound)
+                if items is not None:
+                    self._solve(items)
+        if self.best is not None and not self._is_proven():
+            self._prove()
+
+    def _raise_bound(self) -> None:
+        """Search the best duals; where GPUs are short in any mix of plans, find out if always."""
+        enough = self._cost * (1.0 - self._gap)
+        scales = self._coupling.scales()
+        for position, factor in enumerate(_SHORTAGE_COSTS):
+            if not np.isfinite(self._master.best.bound):
+                self.impossible = True
+                return
+            self._master.converge(factor * scales, enough=enough)
+            if not self._master.is_short or self._time_left_s() <= 0:
+                break
+            if position == 0 and self._is_impossible():
+                self.impossible = True
+                return
+        self.bound = max(self.bound, self._master.best.bound)
+
+    def _is_impossible(self) -> bool:
+        """Return whether no mix of plans does with the GPUs that there are, whatever it costs."""
+        coupling = Coupling(self._ground, lambda _: {})
+        master = Master(self._pricing, coupling, self._time_left_s)
+        for block, plan in self._master.plans():
+            master.add_plan(block, plan)
+        master.converge(1.0 / coupling.amounts(), enough=_SURELY_SHORT)
+        for block, plan in master.plans():
+            self._master.add_plan(block, plan)
+        return master.best.bound >= _SURELY_SHORT
+
+    def _prove(self) -> None:
+        """Solve once more, over all templates that a better plan could have."""
+        target = self._cost * (1.0 - _TARGET_SHARE * self._gap)
+        items = self._affordable(target - self.bound)
+        if items is not None:
+            self.bound = max(self.bound, min(target, self._solve(items)))
+
+    def _affordable(self, slack: float) -> list[Item] | None:
+        """Return all templates of plans that cost at most some slack more than the bound."""
+        best = self._master.best
+        return affordable_items(
+            self._ground,
+            self._pricing,
+            self._coupling.prices(best.duals),
+            best.answers,
+            slack,
+            _MOST_AFFORDABLE,
+        )
+
+    def _is_proven(self) -> bool:
+        return self._cost - self.bound <= self._gap * self._cost
+
+    def _solve(self, items: Iterable[Item]) -> float:
+        """Solve the integer program over some items and the best plan's; return its bound."""
+        chosen = set(items)
+        self._pool.add(chosen, self._pricing)
+        if self.best is not None:
+            chosen |= self._pool.items_of(self.best)
+        space = self._pool.space(chosen)
+        model = PlanModel(space)
+        program = model.program.copy()
+        for variable in model.served.values():
+            program.lower[variable] = program.upper[variable]
+        for variable in model.missing_replicas.values():
+            program.upper[variable] = 0.0
+        evaluation = self._master.best
+        prices = self._coupling.prices(evaluation.duals)
+        add_cuts(program, model, space, prices, evaluation.answers)
+        hint = None
+        if self.best is not None:
+            hint = model.values(moved(self.best.decision, self.best.space, space))
+        result = solve_mip(
+            program,
+            model.cost,
+            maximize=False,
+            time_limit_s=self._time_left_s(),
+            relative_gap=0.5 * self._gap,
+            hint=hint,
+        )
+        if result.values is not None:
+            self.solved = True
+            cost = float(sum(value * result.values[i] for i, value in model.cost.items()))
+            if cost < self._cost:
+                self.best, self._cost = Choice(space, model.decision(result.values)), cost
+        if result.status is MipStatus.INFEASIBLE:
+            return float("inf")
+        return result.bound
+
+
+def _cost_of(choice: Choice) -> float:
+    model = PlanModel(choice.space)
+    values = model.values(choice.decision)
+    return float(sum(value * values[variable] for variable, value in model.cost.items()))
