@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from coral_solver.domain.template import PlacementSpace
 
 SPACE = typer.Option(help="Placements to search: what vLLM runs, or the paper's.")
-MAX_NODES = typer.Option(help="Most node configurations of one instance.", min=1, max=6)
+MAX_NODES = typer.Option(help="Most node configurations of one instance.", min=1, max=12)
 TIME_LIMIT = typer.Option("--time-limit", help="Limit of each single solve in seconds.", min=0.1)
 CACHE_DIR = typer.Option(help="Where templates are kept between runs.")
 SWITCHING = typer.Option(

@@ -44,7 +44,7 @@ def plan(
         typer.Option(help="Placements to search: what vLLM runs, or the paper's."),
     ] = PlacementSpace.VLLM,
     max_nodes: Annotated[
-        int, typer.Option(help="Most node configurations of one instance.", min=1, max=6)
+        int, typer.Option(help="Most node configurations of one instance.", min=1, max=12)
     ] = 6,
     time_limit_s: Annotated[
         float,

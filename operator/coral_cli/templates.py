@@ -42,7 +42,7 @@ def templates(
     ] = None,
     top: Annotated[int, typer.Option(help="How many to show per model and phase.", min=1)] = 10,
     max_nodes: Annotated[
-        int, typer.Option(help="Most node configurations of one template.", min=1, max=6)
+        int, typer.Option(help="Most node configurations of one template.", min=1, max=12)
     ] = 6,
     cache_dir: Annotated[
         Path | None, typer.Option(help="Where templates are kept between runs.")

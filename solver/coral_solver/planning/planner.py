@@ -12,7 +12,7 @@ from coral_solver.domain.plan import with_measurements
 from coral_solver.domain.template import PlacementSpace
 from coral_solver.domain.validate import validate_problem
 from coral_solver.planning.measured import without_unusable_points
-from coral_solver.templates.library import LibraryOptions, TemplateLibrary
+from coral_solver.templates.catalogue import CatalogueOptions, TemplateCatalogue, TemplateMethod
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,6 +51,9 @@ class PlanningOptions:
         Where template libraries are kept between runs; None keeps them in memory only.
     with_baselines
         Solve the peers too, for the same input.
+    method
+        How templates are found. Peers know the listed ones only: at most 6 node configurations in
+        the ``paper`` space.
     with_margin_cost
         Where the policy asks for a margin, plan without it too: what the margin costs.
     """
@@ -62,6 +65,7 @@ class PlanningOptions:
     relative_gap: float = 1e-4
     cache_dir: Path | None = None
     with_baselines: bool = True
+    method: TemplateMethod = TemplateMethod.AUTO
     with_margin_cost: bool = True
 
 
@@ -109,12 +113,13 @@ class Planner:
     ) -> None:
         self.options = options or PlanningOptions()
         self._clock = clock or WallClock()
-        self._library = TemplateLibrary(
-            LibraryOptions(
+        self._templates = TemplateCatalogue(
+            CatalogueOptions(
                 space=self.options.space,
                 max_nodes=self.options.max_nodes,
                 rho=self.options.rho,
                 cache_dir=self.options.cache_dir,
+                method=self.options.method,
             )
         )
 
@@ -146,7 +151,7 @@ class Planner:
         problem = with_measurements(problem)
         report = progress or (lambda _step, _share: None)
         start_s = self._clock.monotonic_s()
-        self._library.prepare(
+        self._templates.prepare(
             problem, lambda done, total: report("stage 1: templates", done / total)
         )
         templates_done_s = self._clock.monotonic_s()
@@ -158,7 +163,7 @@ class Planner:
             whole_nodes_only=self.options.space is PlacementSpace.PAPER,
             sum_regions=self.options.space is PlacementSpace.PAPER,
         )
-        plan = allocate(problem, self._library, options=allocation_options, clock=self._clock)
+        plan = allocate(problem, self._templates, options=allocation_options, clock=self._clock)
         allocation_done_s = self._clock.monotonic_s()
 
         baselines: dict[str, AllocationPlan] = {}
@@ -168,7 +173,7 @@ class Planner:
             limit_s = allocation_done_s - templates_done_s + EXTRA_BASELINES_S
             baselines = run_baselines(
                 problem,
-                self._library,
+                self._templates,
                 options=replace(
                     allocation_options, time_limit_s=min(limit_s, self.options.time_limit_s)
                 ),
@@ -195,5 +200,5 @@ class Planner:
     ) -> AllocationPlan:
         policy = replace(problem.policy, robustness=0.0)
         plain = with_measurements(replace(problem, policy=policy))
-        self._library.prepare(plain)
-        return allocate(plain, self._library, options=options, clock=self._clock)
+        self._templates.prepare(plain)
+        return allocate(plain, self._templates, options=options, clock=self._clock)
