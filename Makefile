@@ -51,6 +51,7 @@ format: $(INSTALLED) ## ruff: fix what can be fixed
 .PHONY: types
 types: $(INSTALLED) ## mypy --strict over every package
 	$(BIN)/mypy
+	$(BIN)/mypy --strict examples/library
 
 .PHONY: layers
 layers: $(INSTALLED) ## import-linter: packages import one way

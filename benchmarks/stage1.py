@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -22,6 +21,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from benchmarks.machine import machine
 
 from coral_solver.catalog import PriceSheet, paper_setup
 from coral_solver.domain.hardware import configs_on_offer
@@ -81,7 +82,8 @@ def in_own_process(
         environment["NUMBA_CACHE_DIR"] = str(numba_cache)
     start_s = time.perf_counter()
     shown = subprocess.run(
-        [sys.executable, __file__, *arguments, "--child", str(cache_dir)],
+        [sys.executable, "-m", "benchmarks.stage1", *arguments, "--child", str(cache_dir)],
+        cwd=Path(__file__).parents[1],
         capture_output=True,
         text=True,
         check=True,
@@ -104,7 +106,7 @@ def main() -> None:
         peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         print(json.dumps({"rows": rows, "peak_gib": peak_gib}))
         return
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores")
+    print(machine())
     setups = [arguments.setup] if arguments.setup else SETUPS[: 1 if arguments.smoke else None]
     for setup_name in setups:
         for space in [arguments.space] if arguments.space else list(PlacementSpace):
@@ -112,7 +114,9 @@ def main() -> None:
             given += ["--smoke"] if arguments.smoke else []
             with tempfile.TemporaryDirectory() as name:
                 folder = Path(name)
-                compile_s, _, _ = in_own_process(given, folder / "first", folder / "numba")
+                # A smoke run compiles nothing: that alone takes most of a minute.
+                kernels = None if arguments.smoke else folder / "numba"
+                compile_s, _, _ = in_own_process(given, folder / "first", kernels)
                 in_own_process(given, folder / "compiled", None)
                 cold_s, cold_gib, rows = in_own_process(given, folder / "templates", None)
                 warm_s, warm_gib, _ = in_own_process(given, folder / "templates", None)

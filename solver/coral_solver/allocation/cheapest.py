@@ -13,6 +13,7 @@ from coral_solver.allocation.master import Master
 from coral_solver.allocation.model import PlanModel
 from coral_solver.allocation.pool import Choice, moved
 from coral_solver.allocation.solver import MipStatus, solve_mip
+from coral_solver.domain.errors import SolverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -117,7 +118,10 @@ class CheapestSearch:
     def _is_impossible(self) -> bool:
         """Return whether no mix of plans does with the GPUs that there are, whatever it costs."""
         coupling = Coupling(self._ground, lambda _: {})
-        master = Master(self._pricing, coupling, self._time_left_s)
+        try:
+            master = Master(self._pricing, coupling, self._time_left_s)
+        except SolverError:  # a pricer that cannot tell: nothing is proven
+            return False
         for block, plan in self._master.plans():
             master.add_plan(block, plan)
         master.converge(1.0 / coupling.amounts(), enough=_SURELY_SHORT)
@@ -133,16 +137,22 @@ class CheapestSearch:
             self.bound = max(self.bound, min(target, self._solve(items)))
 
     def _affordable(self, slack: float) -> list[Item] | None:
-        """Return all templates of plans that cost at most some slack more than the bound."""
+        """Return all templates of plans that cost at most some slack more than the bound.
+
+        None if they are too many.
+        """
         best = self._master.best
-        return affordable_items(
-            self._ground,
-            self._pricing,
-            self._coupling.prices(best.duals),
-            best.answers,
-            slack,
-            _MOST_AFFORDABLE,
-        )
+        try:
+            return affordable_items(
+                self._ground,
+                self._pricing,
+                self._coupling.prices(best.duals),
+                best.answers,
+                slack,
+                _MOST_AFFORDABLE,
+            )
+        except SolverError:  # a pricer without a library gives up where too much is alike
+            return None
 
     def _is_proven(self) -> bool:
         return self._cost - self.bound <= self._gap * self._cost
@@ -156,10 +166,13 @@ class CheapestSearch:
         space = self._pool.space(chosen)
         model = PlanModel(space)
         program = model.program.copy()
-        for variable in model.served.values():
-            program.lower[variable] = program.upper[variable]
-        for variable in model.missing_replicas.values():
-            program.upper[variable] = 0.0
+        for index, variable in model.served.items():
+            least = self._pricing.needs[index].rate_req_per_s
+            share = least / self._ground.problem.models[index].demand_req_per_s
+            program.lower[variable] = min(program.upper[variable], share)
+        for index, variable in model.missing_replicas.items():
+            number = self._pricing.needs[index].number
+            program.upper[variable] = max(0.0, program.upper[variable] - number)
         evaluation = self._master.best
         prices = self._coupling.prices(evaluation.duals)
         add_cuts(program, model, space, prices, evaluation.answers)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from coral_solver.allocation.solver import solve_lp
+from coral_solver.domain.errors import SolverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,7 +93,7 @@ class Master:
         self._coupling = coupling
         self._time_left_s = time_left_s
         self._columns: dict[Block, dict[BlockPlan, Use]] = {b: {} for b in pricing.blocks}
-        self.best = self._evaluate(coupling.start())
+        self.best = self.evaluate(coupling.start())
         self.is_short = False
 
     def converge(self, shortage_costs: NDArray[np.float64], *, enough: float = np.inf) -> None:
@@ -115,7 +116,10 @@ class Master:
             if mix.value - self.best.bound <= _CONVERGED * abs(mix.value):
                 return
             duals = _WEIGHT_OF_BEST * self.best.duals + (1.0 - _WEIGHT_OF_BEST) * mix.duals
-            found = self._evaluate(duals)
+            try:
+                found = self.evaluate(duals)
+            except SolverError:  # a pricer without a library gives up where too much is alike
+                return
             if found.bound > self.best.bound:
                 self.best = found
 
@@ -130,7 +134,7 @@ class Master:
         if plan not in self._columns[block]:
             self._columns[block][plan] = self._coupling.use(plan, self._pricing)
 
-    def _evaluate(self, duals: NDArray[np.float64]) -> Evaluation:
+    def evaluate(self, duals: NDArray[np.float64]) -> Evaluation:
         """Return the bound at some duals, and remember the plans."""
         duals = self._coupling.with_flow(duals)
         answers = self._pricing.solve(self._coupling.prices(duals))

@@ -174,6 +174,8 @@ class PricingProblem:
 
     Attributes
     ----------
+    needs
+        As given.
     blocks
         The blocks.
     taken
@@ -187,7 +189,7 @@ class PricingProblem:
         taken: dict[Item, Taken] | None = None,
     ) -> None:
         self._ground = ground
-        self._needs = needs
+        self.needs = needs
         self._keeps: dict[tuple[int, Phase], list[int]] = defaultdict(list)
         for index, keep in enumerate(ground.keeps):
             self._keeps[keep.model, keep.phase].append(index)
@@ -285,14 +287,14 @@ class PricingProblem:
 
     def need(self, model: int) -> Need:
         """Return what the bound asks for a model."""
-        need = self._needs[model]
+        need = self.needs[model]
         # Whatever carries a rate is one instance at least.
         number = 0 if need.number <= 1 and need.rate_req_per_s > 0 else need.number
         return Need(need.rate_req_per_s, min(number, MOST_NUMBER))
 
     def _blocks(self) -> list[Block]:
         blocks = []
-        for model in sorted(self._needs):
+        for model in sorted(self.needs):
             phases = [
                 phase
                 for phase in (Phase.WHOLE, Phase.PREFILL, Phase.DECODE)
