@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING
 from unittest import mock
 
 from benchmarks.instances import Features, instance
-from benchmarks.machine import commit, machine
+from benchmarks.machine import machine
 from benchmarks.solving import Solver
 
 from coral_solver.catalog import gpu_type
@@ -270,7 +270,7 @@ def table(rows: list[Row]) -> str:
     lines = [
         "| instances | plan | rent | over robustness 0 | planned | served, rate x error"
         " | served within targets | worst tenth | models short |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for what, chosen in ((f"{len(ample)} ample", ample), (f"{len(scarce)} scarce", scarce)):
         for name in dict.fromkeys(row.plan for row in rows):
@@ -342,7 +342,7 @@ def main() -> None:
                 writer.writeheader()
                 writer.writerows(map(asdict, rows))
     print(table(rows))
-    print(f"bars: {arguments.bars}; {machine()}; commit {commit()}")
+    print(f"bars: {arguments.bars}; {machine()}")
 
 
 if __name__ == "__main__":

@@ -193,6 +193,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--setup", choices=["core", "extended"], default="extended")
+    parser.add_argument("--worth", type=float, action="append", help="scarcity; 3, 1.75, 1.25")
     parser.add_argument("--max-nodes", type=int, default=6)
     parser.add_argument("--limit", type=float, default=60.0, help="seconds per solve")
     parser.add_argument("--smoke", action="store_true", help="a few seconds in all")
@@ -209,7 +210,7 @@ def main() -> None:
         PlanningProblem(models=setup.models, pools=abundant), compared[0].source, options=whole
     ).rent_usd_per_hour
     levels: list[tuple[str, tuple[GpuPool, ...]]] = [("abundant", abundant)]
-    for worth in WORTHS[:1] if arguments.smoke else WORTHS:
+    for worth in WORTHS[:1] if arguments.smoke else arguments.worth or WORTHS:
         levels.append((f"worth {worth:g}", draw_nodes(pools, worth * estimate, seed=0)))
     print(machine())
     for level, offered in levels:
