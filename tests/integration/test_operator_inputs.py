@@ -54,7 +54,9 @@ def good_pods(bench: Bench) -> dict[str, str]:
 
 
 def used_nodes(bench: Bench) -> set[str]:
-    return {pod["spec"]["nodeName"] for pod in bench.pods().values()}
+    """Return the nodes of the pods that have one by now."""
+    specs = [pod["spec"] for pod in bench.pods().values()]
+    return {spec["nodeName"] for spec in specs if "nodeName" in spec}
 
 
 def reasons(bench: Bench, name: str) -> dict[str, str]:
