@@ -129,14 +129,20 @@ def usable_node(
     )
 
 
+_NOT_READY_TAINTS = {"node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"}
+"""Kubernetes takes them off a moment after the node is ready: no private taints of anybody."""
+
+
 def _check_schedulable(node: Manifest, override: PoolOverride | None) -> None:
     conditions = section(node, "status").get("conditions") or ()
     ready = [c.get("status") for c in conditions if c.get("type") == "Ready"]
-    if ready != ["True"]:
-        raise NodeRefusedError(
-            "NotReady", "its Ready condition is not True; see `kubectl describe node`"
-        )
     spec = section(node, "spec")
+    taints = {taint.get("key") for taint in spec.get("taints") or ()}
+    if ready != ["True"] or taints & _NOT_READY_TAINTS:
+        raise NodeRefusedError(
+            "NotReady",
+            "its Ready condition is not True, or was not a moment ago; see `kubectl describe node`",
+        )
     if spec.get("unschedulable"):
         raise NodeRefusedError(
             "Cordoned", "it is cordoned; `kubectl uncordon` gives it back to Coral"

@@ -94,6 +94,8 @@ def test_without_a_count_label_the_capacity_is_the_shape(make_node):
         ({"ready": "Unknown"}, "NotReady"),
         ({"ready": None}, "NotReady"),
         ({"ready": "False", "unschedulable": True}, "NotReady"),
+        ({"taints": [("node.kubernetes.io/not-ready", "", "NoSchedule")]}, "NotReady"),
+        ({"taints": [("node.kubernetes.io/unreachable", "", "NoExecute")]}, "NotReady"),
         ({"taints": [("team", "ml", "NoSchedule")]}, "TaintNotTolerated"),
         ({"taints": [("team", "ml", "NoExecute")]}, "TaintNotTolerated"),
         ({"gpus": "many"}, "InvalidManifest"),
