@@ -58,7 +58,12 @@ def exclusive_lock_dir(path: Path, *, create: bool) -> Iterator[bool]:
 def _open_and_lock_dir(path: Path, *, create: bool) -> int | None:
     while True:
         if create:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except FileExistsError:
+                if path.exists() and not path.is_dir():
+                    raise
+                continue  # it was removed between mkdir's two looks at it
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:

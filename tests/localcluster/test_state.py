@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -94,6 +94,32 @@ def test_lock_of_a_removed_folder_is_not_enough(tmp_path: Path) -> None:
     thread.join()
     assert order == ["first", "second"]
     assert folder.is_dir()
+
+
+def test_a_folder_that_goes_while_it_is_made_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``mkdir`` finds the folder there, looks again, and it is gone: no fault of the caller's."""
+    folder = tmp_path / "c"
+    answers = [FileExistsError(str(folder))]
+    mkdir = type(folder).mkdir
+
+    def racing(self: Path, *args: Any, **options: Any) -> None:
+        if answers:
+            raise answers.pop()
+        mkdir(self, *args, **options)
+
+    monkeypatch.setattr(type(folder), "mkdir", racing)
+    with exclusive_lock_dir(folder, create=True) as is_locked:
+        assert is_locked
+        assert folder.is_dir()
+
+
+def test_a_file_in_the_folders_place_is_a_fault(tmp_path: Path) -> None:
+    """It is not waited for, and not removed."""
+    (tmp_path / "c").touch()
+    with pytest.raises(FileExistsError), exclusive_lock_dir(tmp_path / "c", create=True):
+        pass
 
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", "A", "a/b", "..", "a" * 41, "a b"])
