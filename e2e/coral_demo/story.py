@@ -224,14 +224,16 @@ class Story:
             "gets.\n"
             "- homogeneous: each replica on one kind of GPUs, all models together, solved exactly\n"
             "- homogeneous_greedy: model by model, most goodput per USD first (the paper's Homo)\n"
-            "- homogeneous_greedy_capped: the same, goodput beyond the demand does not count"
+            "- homogeneous_greedy_capped: the same, goodput beyond the demand does not count\n"
+            "- melange: each model's own exact program, on what the models before it left\n"
+            "- greedy_joint: all of Coral's templates, bought one by one by a rule"
         )
         table = Table(header_style="bold")
         table.add_column("plan")
         table.add_column("Coral", justify="right")
         names = sorted({name for plan in plans.values() for name in plan.spec.baselines})
         for name in names:
-            table.add_column(name, justify="right")
+            table.add_column(name.replace("_", "\n"), justify="right")
         for title, plan in plans.items():
             ours = plan.spec.rent_usd_per_hour
             least = min(
