@@ -28,7 +28,18 @@ _SHORTAGE_COSTS = (1.0, 10.0, 100.0, 1000.0)
 _TARGET_SHARE = 0.9
 """Share of the gap that a better plan must gain to be looked for."""
 
-_MOST_AFFORDABLE = 60_000
+_WIDTHS = (300, 1_000, 3_000, 10_000, 60_000)
+"""Most templates of the programs that close the gap, one after the other."""
+
+_NARROWER = 0.5
+"""Factor between the slacks that are tried until few enough templates are left."""
+
+_LEAST_SLACK = 0.02
+"""Share of the open gap below which no templates are looked for."""
+
+_ENOUGH_OF_GAP = 0.1
+"""Share of the open gap at which a program that proves nothing is left."""
+
 _SURELY_SHORT = 1e-6
 """Share of the GPUs of a kind that is missing in every mix of plans: more than rounding."""
 
@@ -130,16 +141,30 @@ class CheapestSearch:
         return master.best.bound >= _SURELY_SHORT
 
     def _prove(self) -> None:
-        """Solve once more, over all templates that a better plan could have."""
-        target = self._cost * (1.0 - _TARGET_SHARE * self._gap)
-        items = self._affordable(target - self.bound)
-        if items is not None:
-            self.bound = max(self.bound, min(target, self._solve(items)))
+        """Close the gap by programs over more and more templates, at last all that could help.
 
-    def _affordable(self, slack: float) -> list[Item] | None:
+        Few templates soon give better plans, and these leave fewer templates to look at.
+        """
+        for most in _WIDTHS:
+            target = self._cost * (1.0 - _TARGET_SHARE * self._gap)
+            slack = target - self.bound
+            items = self._affordable(slack, most)
+            if items is not None:
+                self.bound = max(self.bound, min(target, self._solve(items)))
+                return
+            least = _LEAST_SLACK * slack
+            while items is None and slack > least and self._time_left_s() > 0:
+                slack *= _NARROWER
+                items = self._affordable(slack, most)
+            if items is not None:
+                self._solve(items, gap=_ENOUGH_OF_GAP * (1.0 - self.bound / self._cost))
+            if self._is_proven():
+                return
+
+    def _affordable(self, slack: float, most: int = _WIDTHS[-1]) -> list[Item] | None:
         """Return all templates of plans that cost at most some slack more than the bound.
 
-        None if they are too many.
+        None if there are more than ``most``.
         """
         best = self._master.best
         try:
@@ -149,7 +174,7 @@ class CheapestSearch:
                 self._coupling.prices(best.duals),
                 best.answers,
                 slack,
-                _MOST_AFFORDABLE,
+                most,
             )
         except SolverError:  # a pricer without a library gives up where too much is alike
             return None
@@ -157,8 +182,11 @@ class CheapestSearch:
     def _is_proven(self) -> bool:
         return self._cost - self.bound <= self._gap * self._cost
 
-    def _solve(self, items: Iterable[Item]) -> float:
-        """Solve the integer program over some items and the best plan's; return its bound."""
+    def _solve(self, items: Iterable[Item], *, gap: float = 0.0) -> float:
+        """Solve the integer program over some items and the best plan's; return its bound.
+
+        ``gap`` is a share of the cost at which it may stop, if more than what is wanted.
+        """
         chosen = set(items)
         self._pool.add(chosen, self._pricing)
         if self.best is not None:
@@ -184,7 +212,7 @@ class CheapestSearch:
             model.cost,
             maximize=False,
             time_limit_s=self._time_left_s(),
-            relative_gap=0.5 * self._gap,
+            relative_gap=max(0.5 * self._gap, gap),
             hint=hint,
         )
         if result.values is not None:

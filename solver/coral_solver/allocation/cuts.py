@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,12 +18,28 @@ if TYPE_CHECKING:
 _SAFETY = 1e-7
 
 
+class Raised(NamedTuple):
+    """What a block's plan costs at least unless its model is an exception.
+
+    Attributes
+    ----------
+    value
+        The cost; infinite if only an exception is possible.
+    less
+        The binary that says that the model is one.
+    """
+
+    value: float
+    less: int
+
+
 def add_cuts(
     program: Program,
     model: PlanModel,
     space: SearchSpace,
     prices: Prices,
     answers: Mapping[Block, Answer],
+    raised: Mapping[Block, Raised] | None = None,
 ) -> None:
     """Demand that every block's plan costs, at some prices, what its cheapest one costs at least.
 
@@ -35,6 +53,8 @@ def add_cuts(
         The program's variables, and what they mean.
     prices, answers
         Of one evaluation. The plan must meet the needs that it was made for.
+    raised
+        By block: needs that its plan meets unless its model is an exception.
     """
     block_of = {(block.model, phase): block for block in answers for phase in block.phases}
     terms: dict[Block, list[tuple[int, float]]] = defaultdict(list)
@@ -46,5 +66,15 @@ def add_cuts(
         if block is not None:
             terms[block].append((variable, float(prices.keeps[index])))
     for block, answer in answers.items():
-        least = answer.value - _SAFETY * (1.0 + abs(answer.value))
-        program.add_row(terms[block], lower=least, upper=float("inf"))
+        row, least = terms[block], _below(answer.value)
+        more = None if raised is None else raised.get(block)
+        if more is not None and np.isfinite(more.value):
+            row = [*row, (more.less, _below(more.value) - least)]
+            least = _below(more.value)
+        elif more is not None:
+            program.lower[more.less] = 1.0
+        program.add_row(row, lower=least, upper=float("inf"))
+
+
+def _below(value: float) -> float:
+    return value - _SAFETY * (1.0 + abs(value))

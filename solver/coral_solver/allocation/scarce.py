@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from coral_solver.allocation.budget import BudgetBound
 from coral_solver.allocation.cheapest import CheapestSearch
 from coral_solver.allocation.columns import target_req_per_s
@@ -24,11 +22,12 @@ from coral_solver.allocation.options import SHARE_TOLERANCE
 from coral_solver.allocation.pool import Choice
 from coral_solver.allocation.pricing_problem import Need, PricingProblem
 from coral_solver.allocation.shares import Raise, ShareBounds
-from coral_solver.allocation.solver import solve_mip
+from coral_solver.allocation.solver import MipStatus, solve_mip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from coral_solver.allocation.columns import SearchSpace
@@ -50,6 +49,9 @@ _BOUND_SHARE = 0.4
 
 _TRY_SHARE = 0.15
 """Share of a step's time for one attempt at a certain share."""
+
+_CLOSE = 0.2
+"""Share of the gap by which a bound may miss what there is."""
 
 
 class ScarceSearch:
@@ -83,6 +85,7 @@ class ScarceSearch:
     ) -> None:
         self._ground = relaxation.ground
         self._relaxation = relaxation
+        self._gap = relaxation.ground.options.relative_gap
         self._pool = pool
         self._incumbent = incumbent
         self._found = found
@@ -173,91 +176,103 @@ class ScarceSearch:
         """Raise the smallest share as far as possible, then the second smallest, and so on.
 
         The ``position``-th smallest share is at least ``t`` if at most ``position - 1`` models
-        have less. Which models those are stays open to the levels after.
+        have less. Which models those are stays open to the levels after, but for the stuck ones:
+        no plan gives them more than the share before.
         """
         ahead = len(self._zero_members(group))
         reached = 0.0
+        stuck: set[int] = set()
         for position in range(1, len(members) + 1):
             level = group.served_level(ahead + position)
             self._progress(level)
             part = max(_STEP_SHARE, 1.0 / max(1, steps - position + 1))
             self._begin_step(part * (self._time_left_s() - end_s))
-            self._found.bounds[level] = self._raise_share(shares, members, position)
-            share = self._share_at(members, position)
+            no_more = reached * (1.0 + _CLOSE * self._gap)
+            if position > 1:
+                stuck |= self._stuck(shares, set(members) - stuck, no_more)
+            free = tuple(index for index in members if index not in stuck)
+            exceptions = position - 1 - len(stuck)
+            if exceptions < 0:
+                self._found.bounds[level] = no_more
+                continue
+            question = Raise(self._floors(), frozenset(free), exceptions)
+            self._found.bounds[level] = max(no_more, self._raise_share(shares, question))
+            share = self._reached(question)
             if share > reached * (1.0 + SHARE_TOLERANCE):
                 reached = share
-                self._fixes.append(Fix(members, share * (1.0 - SHARE_TOLERANCE), position - 1))
+                self._fixes.append(Fix(free, share * (1.0 - SHARE_TOLERANCE), exceptions))
             if reached >= 1.0:
                 return
 
-    def _raise_share(self, shares: ShareBounds, members: tuple[int, ...], position: int) -> float:
-        """Raise the ``position``-th smallest share; return what it cannot exceed."""
-        gap = self._ground.options.relative_gap
+    def _stuck(self, shares: ShareBounds, members: set[int], share: float) -> set[int]:
+        """Return the members that have no more than a share, and are proven to never have."""
+        given = self._incumbent.rank.shares
+        floors = self._floors()
+        return {
+            index
+            for index in sorted(members)
+            if given[index] <= share
+            and shares.is_impossible(Raise(floors, frozenset({index}), 0), share)
+        }
+
+    def _floors(self) -> dict[int, float]:
+        """Return by model the share that is settled."""
         floors = dict.fromkeys(sorted(self._placeable), 0.0)
         for fix in self._fixes:
             if fix.exceptions == 0:
-                floors |= dict.fromkeys(fix.members, fix.share)
-        question = Raise(floors, frozenset(members), position - 1)
-        bound = shares.upper_bound(question, self._share_at(members, position), 0.2 * gap)
+                for index in fix.members:
+                    floors[index] = max(floors[index], fix.share)
+        return floors
+
+    def _raise_share(self, shares: ShareBounds, question: Raise) -> float:
+        """Raise the smallest share but the exceptions; return what it cannot exceed."""
+        gap = self._gap
+        bound = shares.upper_bound(question, self._reached(question), _CLOSE * gap)
         self._pool.add(shares.seen(), self._relaxation.pricing)
-        self._try_shares(shares, members, position, bound)
-        reached = self._share_at(members, position)
+        self._try_shares(shares, question, bound)
+        reached = self._reached(question)
         if reached >= bound * (1.0 - gap):
             return bound
-        beyond = min(1.0, reached * (1.0 + 0.5 * gap))
+        share = min(1.0, reached * (1.0 + 0.5 * gap))
+        proof = shares.search(question, share)
+        if proof.missing > 0:
+            return share
         space = self._all
         if space is None:
-            items = shares.items_beyond(question, beyond)
+            items = shares.items_beyond(proof)
             if items is None or self._step_left_s() <= 0:
                 return bound
             self._pool.add(items, self._relaxation.pricing)
             space = self._pool.space(items | self._pool.items_of(self._incumbent.best))
-        result = self._maximise(self._open(space), members, position)
-        return min(bound, max(beyond, result.bound))
+        opened = self._open(space)
+        program, least, less = _with_share(opened, question)
+        program.lower[least] = share
+        shares.add_cuts(program, opened, proof, less)
+        result = self._solve(
+            opened, program, {least: 1.0}, maximize=True, limit_s=self._step_left_s()
+        )
+        if result.status is MipStatus.INFEASIBLE:
+            return share
+        return min(bound, max(share, result.bound))
 
-    def _try_shares(
-        self, shares: ShareBounds, members: tuple[int, ...], position: int, bound: float
-    ) -> None:
+    def _try_shares(self, shares: ShareBounds, question: Raise, bound: float) -> None:
         """Look for plans at shares between what is reached and what may be possible."""
-        gap = self._ground.options.relative_gap
         items = shares.seen() | self._pool.items_of(self._incumbent.best)
         opened = self._open(self._pool.space(items))
         top = bound
-        share = bound * (1.0 - 0.2 * gap)
-        while top > self._share_at(members, position) * (1.0 + gap) and self._step_left_s() > 0:
-            program, least = self._with_share(opened, members, position)
+        share = bound * (1.0 - _CLOSE * self._gap)
+        while top > self._reached(question) * (1.0 + self._gap) and self._step_left_s() > 0:
+            program, least, _ = _with_share(opened, question)
             program.lower[least] = share
             result = self._solve(opened, program, {}, limit_s=_TRY_SHARE * self._step_s)
             if result.values is None:
                 top = share
-            share = 0.5 * (top + self._share_at(members, position))
+            share = 0.5 * (top + self._reached(question))
 
-    def _with_share(
-        self, opened: FixedProgram, members: tuple[int, ...], position: int
-    ) -> tuple[Program, int]:
-        """Return the program with a variable that at most ``position - 1`` shares fall below."""
-        program = opened.program.copy()
-        least = program.add_variable(0.0, 1.0)
-        less = {index: program.add_variable(0, 1, integer=True) for index in members}
-        program.add_row([(b, 1.0) for b in less.values()], upper=float(position - 1))
-        for index in members:
-            served = opened.model.served[index]
-            program.add_row([(least, 1.0), (served, -1.0), (less[index], -1.0)], upper=0.0)
-        return program, least
-
-    def _maximise(self, opened: FixedProgram, members: tuple[int, ...], position: int) -> MipResult:
-        """Solve the program of a served level."""
-        program, least = self._with_share(opened, members, position)
-        share = self._share_at(members, position)
-        below = [float(self._incumbent.rank.shares[index] < share) for index in members]
-        return self._solve(
-            opened,
-            program,
-            {least: 1.0},
-            maximize=True,
-            limit_s=self._step_left_s(),
-            hint=np.append(opened.values(self._incumbent.best), [share, *below]),
-        )
+    def _reached(self, question: Raise) -> float:
+        """Return the smallest share of the best plan but the exceptions."""
+        shares = sorted(self._incumbent.rank.shares[index] for index in question.members)
+        return shares[question.exceptions]
 
     def _lower_cost(self, seen: set[Item]) -> None:
         """Grant wishes and lower the cost; shares stay as they are."""
@@ -346,17 +361,13 @@ class ScarceSearch:
             objective,
             maximize=maximize,
             time_limit_s=limit_s,
-            relative_gap=self._ground.options.relative_gap,
+            relative_gap=self._gap,
             hint=hint,
         )
         if result.values is not None:
             self._found.solved = True
             self._incumbent.consider(Choice(opened.space, opened.model.decision(result.values)))
         return result
-
-    def _share_at(self, members: tuple[int, ...], position: int) -> float:
-        """Return the ``position``-th smallest share of the best plan."""
-        return sorted(self._incumbent.rank.shares[index] for index in members)[position - 1]
 
     def _zero_members(self, group: PriorityClass) -> list[int]:
         """Return the models with templates and a demand that nothing free can serve now."""
@@ -387,3 +398,18 @@ class ScarceSearch:
 
     def _step_left_s(self) -> float:
         return self._time_left_s() - self._step_ends_s
+
+
+def _with_share(opened: FixedProgram, question: Raise) -> tuple[Program, int, dict[int, int]]:
+    """Return the program with a variable that all shares reach but the exceptions.
+
+    And by model the binary that says that it is one of them.
+    """
+    program = opened.program.copy()
+    least = program.add_variable(0.0, 1.0)
+    less = {index: program.add_variable(0, 1, integer=True) for index in sorted(question.members)}
+    program.add_row([(b, 1.0) for b in less.values()], upper=float(question.exceptions))
+    for index, below in less.items():
+        served = opened.model.served[index]
+        program.add_row([(least, 1.0), (served, -1.0), (below, -1.0)], upper=0.0)
+    return program, least, less

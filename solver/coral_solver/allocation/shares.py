@@ -14,6 +14,7 @@ import numpy as np
 
 from coral_solver.allocation.affordable import affordable_items
 from coral_solver.allocation.coupling import Coupling
+from coral_solver.allocation.cuts import Raised, add_cuts
 from coral_solver.allocation.pricing_problem import Need, PricingProblem, carried_req_per_s
 from coral_solver.allocation.solver import solve_lp
 
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from coral_solver.allocation.coupling import Use
+    from coral_solver.allocation.fixed_program import FixedProgram
     from coral_solver.allocation.ground import Ground
     from coral_solver.allocation.pricing_problem import Answer, Block, BlockPlan, Item, Taken
+    from coral_solver.allocation.program import Program
 
 _MOST_ROUNDS = 60
 _WEIGHT_OF_BEST = 0.5
@@ -37,6 +40,7 @@ _MOST_ITEMS = 20_000
 """Most templates for one integer program."""
 
 _LEAST_SHARE = 1e-9
+"""Smaller than what any instance carries: where it is impossible, nothing can be raised."""
 
 
 class Raise(NamedTuple):
@@ -64,20 +68,20 @@ class _Column(NamedTuple):
     rate_req_per_s: float
 
 
-class _Tier(NamedTuple):
+class Tier(NamedTuple):
     """Answers of all blocks for one set of needs."""
 
     pricing: PricingProblem
     answers: dict[Block, Answer]
 
 
-class _Evaluation(NamedTuple):
+class ShareProof(NamedTuple):
     """What some duals prove: ``missing`` above 0 means that the shares are impossible."""
 
     duals: NDArray[np.float64]
     missing: float
-    low: _Tier
-    high: _Tier
+    low: Tier
+    high: Tier
 
 
 class ShareBounds:
@@ -116,10 +120,9 @@ class ShareBounds:
             Share of the answer at which to stop.
         """
         possible, impossible = reached, 1.0
-        # Smaller than what any instance carries: impossible means that nothing can be raised.
         share = _LEAST_SHARE if reached <= 0.0 else 1.0
         while self._time_left_s() > 0:
-            found = self._search(question, share)
+            found = self.search(question, share)
             if found.missing > 0:
                 impossible = share
             else:
@@ -134,37 +137,30 @@ class ShareBounds:
             share = 0.5 * (possible + impossible)
         return impossible
 
+    def is_impossible(self, question: Raise, share: float) -> bool:
+        """Return whether it is proven that the members cannot all be raised above a share."""
+        return self.search(question, max(share, _LEAST_SHARE)).missing > 0
+
     def seen(self) -> set[Item]:
         """Return the items of all plans that have been looked at."""
         return {
             item for plans in self._columns.values() for plan in plans for item, _ in plan.items
         }
 
-    def items_beyond(self, question: Raise, share: float) -> set[Item] | None:
-        """Return every template that a plan with at least some share may need.
+    def items_beyond(self, proof: ShareProof) -> set[Item] | None:
+        """Return every template that a plan with at least the share of a proof may need.
 
-        Parameters
-        ----------
-        question, share
-            What is asked.
-
-        Returns
-        -------
-        set of Item, or None
-            Empty where the share is impossible; None if there are too many.
+        None if there are too many.
         """
-        found = self._search(question, share)
-        if found.missing > 0:
-            return set()
-        prices = self._coupling.prices(found.duals)
+        prices = self._coupling.prices(proof.duals)
         items: set[Item] = set()
-        for tier in (found.high, found.low):
+        for tier in (proof.high, proof.low):
             more = affordable_items(
                 self._ground,
                 tier.pricing,
                 prices,
                 tier.answers,
-                -found.missing,
+                -proof.missing,
                 _MOST_ITEMS - len(items),
             )
             if more is None:
@@ -172,7 +168,30 @@ class ShareBounds:
             items.update(more)
         return items
 
-    def _search(self, question: Raise, share: float) -> _Evaluation:
+    def add_cuts(
+        self, program: Program, opened: FixedProgram, proof: ShareProof, less: Mapping[int, int]
+    ) -> None:
+        """Demand of every block what its cheapest plan costs, at the prices of a proof.
+
+        Parameters
+        ----------
+        program
+            Where the rows go: that of ``opened`` with the share as a row.
+        opened
+            What the variables mean.
+        proof
+            Of the share that the program asks for.
+        less
+            By member the binary that says that it is an exception.
+        """
+        prices = self._coupling.prices(proof.duals)
+        raised = {
+            block: Raised(answer.value, less[block.model])
+            for block, answer in proof.high.answers.items()
+        }
+        add_cuts(program, opened.model, opened.space, prices, proof.low.answers, raised)
+
+    def search(self, question: Raise, share: float) -> ShareProof:
         """Look for prices at which a share is impossible; return the best ones."""
         low = PricingProblem(self._ground, self._needs(question, None), self._taken)
         high = PricingProblem(self._ground, self._needs(question, share), self._taken)
@@ -205,7 +224,7 @@ class ShareBounds:
         low: PricingProblem,
         high: PricingProblem,
         duals: NDArray[np.float64],
-    ) -> _Evaluation:
+    ) -> ShareProof:
         """Ask every block for its cheapest plans, and choose the exceptions that cost most."""
         duals = self._coupling.with_flow(duals)
         prices = self._coupling.prices(duals)
@@ -227,7 +246,7 @@ class ShareBounds:
         if np.isfinite(total):
             finite = [a.value for a in (*at_floor.values(), *raised.values())]
             total -= _SAFETY * (size if np.isfinite(size) else float(np.sum(np.abs(finite))))
-        return _Evaluation(duals, total, _Tier(low, at_floor), _Tier(high, raised))
+        return ShareProof(duals, total, Tier(low, at_floor), Tier(high, raised))
 
     def _remember(self, pricing: PricingProblem, block: Block, plan: BlockPlan) -> None:
         columns = self._columns.setdefault(block, {})
