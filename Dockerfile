@@ -25,5 +25,7 @@ LABEL org.opencontainers.image.title="coral" \
 COPY --from=build /opt/coral /opt/coral
 ENV PATH=/opt/coral/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/opt/coral/numba
 # Compiled for the CPU of the build; on another kind numba compiles again, in memory if it must.
+# The user below has no home: `coral` keeps its templates, and `coral report` its fonts, here.
+ENV XDG_CACHE_HOME=/tmp/cache MPLCONFIGDIR=/tmp/cache/matplotlib
 USER 65532:65532
 ENTRYPOINT ["coral-operator"]

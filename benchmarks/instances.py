@@ -1,6 +1,6 @@
 """Random planning problems made from real prices, real node lists and real spot traces.
 
-    python benchmarks/instances.py --seeds 0-19        # what is in them
+    python -m benchmarks.instances --seeds 0-19        # what is in them
 
 The published sets are the seeds 0, 1, 2, ... in that order. The generator and the seeds were fixed
 before the first solve and have not been changed since to suit a result; its constants were set by
@@ -31,31 +31,32 @@ platforms; nothing depends on the performance model or on a solver, except the p
 from __future__ import annotations
 
 import argparse
-import csv
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+from benchmarks.instance_gpus import SIZES as SIZES
+from benchmarks.instance_gpus import (
+    SUPPLY_FACTOR,
+    half_elastic,
+    log_uniform,
+    random_pools,
+    with_others_on_them,
+)
+
 from coral_solver.allocation.allocate import AllocationOptions, allocate_greedily
 from coral_solver.catalog import (
-    NodePrice,
     PriceSheet,
-    inventory,
     model_arch,
     model_archs,
-    node_price,
     paper_setup,
 )
-from coral_solver.domain.hardware import CapacityKind, GpuPool, PoolNode, PoolScaling
 from coral_solver.domain.plan import PlanningProblem
 from coral_solver.domain.template import PlacementSpace
 from coral_solver.domain.workload import ServingMode
 from coral_solver.templates.catalogue import CatalogueOptions, TemplateCatalogue
 
 if TYPE_CHECKING:
-    from coral_solver.domain.hardware import PoolKey
     from coral_solver.domain.plan import ServingInstance
     from coral_solver.domain.workload import ModelArch, ServedModel
 
@@ -80,15 +81,10 @@ NEAREST_PAPER_MODEL = {
 }
 REPLACED_SHARE = 1 / 3
 DEMAND_REQ_PER_S = (1.0, 50.0)
-SUPPLY_FACTOR = (3.0, 60.0)
 
 L4_FLOPS_PER_S = 121e12 * 0.6
 """What an L4 would do at 60 % of its dense bf16 peak (data sheet: 121 TFLOP/s): a unit to count in,
 not a prediction."""
-
-INFERENCE_GPUS = ("A10G", "L4", "L40S")
-SIZES = (1, 2, 4, 8)
-LARGEST_POOL_NODES = 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,11 +170,11 @@ def instance(
     """
     sheet = (PriceSheet.TABLE_1, PriceSheet.LIST)[seed % 2]
     models = _models(_random(seed, "models"), features)
-    pools = _pools(_random(seed, "pools"), sheet, models)
+    pools = random_pools(_random(seed, "pools"), sheet, needed_l4s(models))
     if features.slices or features.vllm:
-        pools = _with_others_on_them(_random(seed, "slices"), pools)
+        pools = with_others_on_them(_random(seed, "slices"), pools)
     if features.elastic:
-        pools = _half_elastic(_random(seed, "elastic"), pools)
+        pools = half_elastic(_random(seed, "elastic"), pools)
     options = InstanceOptions(
         library=CatalogueOptions(
             space=PlacementSpace.VLLM if features.vllm else PlacementSpace.PAPER,
@@ -198,17 +194,12 @@ def instance(
 
 def supply_factor(seed: int) -> float:
     """Return how many times over the instance has the GPUs that its demand needs, roughly."""
-    return _log_uniform(_random(seed, "pools"), SUPPLY_FACTOR)
+    return log_uniform(_random(seed, "pools"), SUPPLY_FACTOR)
 
 
 def _random(seed: int, part: str) -> Random:
     """Return a generator of its own for each part, so that no switch shifts another's draws."""
     return Random(f"coral instance {seed} {part}")  # noqa: S311 - not for secrets
-
-
-def _log_uniform(rng: Random, limits: tuple[float, float]) -> float:
-    low, high = limits
-    return float(low * (high / low) ** rng.random())
 
 
 def _pick(rng: Random, items: tuple[str, ...]) -> str:
@@ -225,7 +216,7 @@ def _models(rng: Random, features: Features) -> tuple[ServedModel, ...]:
     for name in PAPER_MODELS:
         replaced = rng.random() < REPLACED_SHARE
         other = _pick(rng, tuple(others))
-        demand = _log_uniform(rng, DEMAND_REQ_PER_S)
+        demand = log_uniform(rng, DEMAND_REQ_PER_S)
         if replaced:
             others.remove(other)
             name = other
@@ -272,141 +263,6 @@ def needed_l4s(models: tuple[ServedModel, ...]) -> float:
         for model in models
     )
     return flops_per_s / L4_FLOPS_PER_S
-
-
-# --- GPUs -------------------------------------------------------------------------------------
-
-
-@cache
-def _gpu_shares() -> dict[str, float]:
-    """Return the share of each GPU type in Alibaba's list, by number of GPUs."""
-    counts: dict[str, float] = {}
-    for row in inventory("alibaba-spot-gpu-2026"):
-        gpus = INFERENCE_GPUS if row.gpu in INFERENCE_GPUS else (row.gpu,)
-        for gpu in gpus:
-            counts[gpu] = counts.get(gpu, 0.0) + row.nodes * row.gpus_per_node / len(gpus)
-    total = sum(counts.values())
-    return {gpu: count / total for gpu, count in counts.items()}
-
-
-@cache
-def _table_1() -> dict[str, float]:
-    """Return the price of each GPU type in L4, from the paper's Table 1."""
-    usd = {
-        pool.key.gpu: pool.gpu_usd_per_hour()
-        for pool in paper_setup("extended").pools[PriceSheet.TABLE_1]
-    }
-    return {gpu: price / usd["L4"] for gpu, price in usd.items()}
-
-
-@cache
-def _spot_shares() -> tuple[tuple[float, float], ...]:
-    """Return (share of the asked nodes that were obtained, hours) over all traces."""
-    path = Path(__file__).parent / "data" / "spot_availability.csv"
-    with path.open(encoding="utf-8") as file:
-        return tuple(
-            (int(row["obtained_nodes"]) / int(row["asked_nodes"]), float(row["hours"]))
-            for row in csv.DictReader(file)
-        )
-
-
-def _spot_share(rng: Random) -> float:
-    """Return the share of capacity that a spot market has on offer at a random moment."""
-    shares = _spot_shares()
-    left_h = rng.random() * sum(hours for _, hours in shares)
-    for share, hours in shares:
-        left_h -= hours
-        if left_h < 0:
-            return share
-    return shares[-1][0]
-
-
-def _pools(rng: Random, sheet: PriceSheet, models: tuple[ServedModel, ...]) -> tuple[GpuPool, ...]:
-    factor = _log_uniform(rng, SUPPLY_FACTOR)
-    cells = [
-        replace(pool, scaling=PoolScaling.FIXED)
-        for pool in paper_setup("extended").pools[PriceSheet.TABLE_1]
-    ]
-    # The draws are made for all 60 cells, so that both sheets see the same ones.
-    weights = {}
-    for pool in cells:
-        usual_size = 1 if pool.key.gpu in INFERENCE_GPUS else 8
-        of_size = 0.5 if pool.key.gpus_per_node == usual_size else 0.5 / (len(SIZES) - 1)
-        weights[pool.key] = _gpu_shares()[pool.key.gpu] * of_size * rng.random()
-    on_offer = {pool.key: pool for pool in paper_setup("extended").pools[sheet]}
-    worth = sum(weight * _table_1()[key.gpu] for key, weight in weights.items() if key in on_offer)
-    gpus = factor * needed_l4s(models) / worth
-    made = []
-    for cell in cells:
-        rounding, is_spot, share = rng.random(), rng.random() < 0.5, _spot_share(rng)
-        if cell.key not in on_offer:
-            continue
-        count = gpus * weights[cell.key] / cell.key.gpus_per_node
-        pool = on_offer[cell.key]
-        if sheet is PriceSheet.TABLE_1:
-            made.append(_fixed(pool, count * (share if is_spot else 1.0), rounding))
-            continue
-        spot = _spot_pool(pool)
-        if spot is None:
-            made.append(_fixed(pool, count, rounding))
-        else:
-            made.append(_fixed(pool, count / 2, rounding))
-            made.append(_fixed(spot, count / 2 * share, rounding))
-    return tuple(sorted((pool for pool in made if pool.nodes), key=lambda pool: pool.key))
-
-
-def _fixed(pool: GpuPool, mean_nodes: float, rounding: float) -> GpuPool:
-    nodes = min(int(mean_nodes + rounding), LARGEST_POOL_NODES)
-    return replace(
-        pool,
-        scaling=PoolScaling.FIXED,
-        nodes=tuple(
-            PoolNode(_node_name(pool.key, number), pool.key.gpus_per_node)
-            for number in range(nodes)
-        ),
-    )
-
-
-def _node_name(key: PoolKey, number: int) -> str:
-    return f"{key.region}-{key.gpu}x{key.gpus_per_node}-{key.kind}-{number:03d}".lower()
-
-
-def _spot_pool(pool: GpuPool) -> GpuPool | None:
-    """Return the spot pool beside an on-demand one; None where no spot price is known."""
-    cloud = "gcp" if pool.key.region.startswith("us-central") else "aws"
-    kind = CapacityKind.SPOT
-    price = node_price(pool.key.gpu, pool.key.gpus_per_node, pool.key.region, kind, cloud=cloud)
-    if not isinstance(price, NodePrice):
-        return None
-    return replace(pool, key=pool.key._replace(kind=kind), node_usd_per_hour=price.usd_per_hour)
-
-
-def _with_others_on_them(rng: Random, pools: tuple[GpuPool, ...]) -> tuple[GpuPool, ...]:
-    """Return the pools with half of their nodes taken in part, by any number of GPUs."""
-    made = []
-    for pool in pools:
-        nodes = []
-        for node in pool.nodes:
-            taken, share = rng.random() < 0.5, rng.random()
-            free = int(share * (pool.key.gpus_per_node + 1)) if taken else node.free_gpus
-            nodes.append(node._replace(free_gpus=free))
-        made.append(replace(pool, nodes=tuple(nodes)))
-    return tuple(made)
-
-
-def _half_elastic(rng: Random, pools: tuple[GpuPool, ...]) -> tuple[GpuPool, ...]:
-    """Return the pools, half of them elastic: every second node is yet to be opened."""
-    made = []
-    for pool in pools:
-        if rng.random() < 0.5:
-            pool = replace(
-                pool,
-                scaling=PoolScaling.ELASTIC,
-                max_nodes=len(pool.nodes),
-                nodes=pool.nodes[::2],
-            )
-        made.append(pool)
-    return tuple(made)
 
 
 # --- What runs already ------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -30,11 +31,20 @@ class OperatorProcess:
         Where its log and its template cache go.
     arguments
         Further command-line arguments.
+    name
+        Its identity among operators of one cluster, and the name of its log.
     """
 
-    def __init__(self, kubeconfig: Path, folder: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        folder: Path,
+        arguments: Sequence[str] = (),
+        *,
+        name: str = "operator",
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.log_file = folder / "operator.log"
+        self.log_file = folder / f"{name}.log"
         self.liveness_port, self.metrics_port = _free_port(), _free_port()
         command = [
             sys.executable,
@@ -44,10 +54,16 @@ class OperatorProcess:
             f"--liveness-port={self.liveness_port}",
             f"--metrics-port={self.metrics_port}",
             f"--cache-dir={folder / 'templates'}",
+            f"--identity={name}",
             *arguments,
         ]
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={key: value for key, value in os.environ.items() if key != "KUBECONFIG"},
+            )
 
     def __enter__(self) -> Self:
         return self
@@ -63,28 +79,28 @@ class OperatorProcess:
     @property
     def is_running(self) -> bool:
         """Whether the process has not ended."""
-        return self._process.poll() is None
+        return self.process.poll() is None
 
-    def stop(self) -> None:
-        """Ask the operator to end, and make it end if it does not."""
-        self._process.terminate()
+    def stop(self) -> int:
+        """Ask the operator to end, and make it end if it does not; return its exit status."""
+        self.process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_LIMIT_S)
-            return
+            return self.process.wait(STOP_LIMIT_S)
         self.kill()
+        return self.process.returncode
 
     def kill(self) -> None:
         """End the operator as a crash would: no clean-up of its own, its children go with it."""
-        family = [*psutil.Process(self._process.pid).children(recursive=True)]
-        self._process.send_signal(signal.SIGKILL)
+        family = [*psutil.Process(self.process.pid).children(recursive=True)]
+        self.process.send_signal(signal.SIGKILL)
         for child in family:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
-        self._process.wait()
+        self.process.wait()
 
     def resident_bytes(self) -> dict[str, int]:
         """Return the memory of the operator and of its children, by command name and id."""
-        root = psutil.Process(self._process.pid)
+        root = psutil.Process(self.process.pid)
         return {
             f"{process.name()}[{process.pid}]": process.memory_info().rss
             for process in (root, *root.children(recursive=True))

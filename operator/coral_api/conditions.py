@@ -190,6 +190,28 @@ class Condition(ApiModel):
     message: Text = Field("", description="One sentence for people; says what to change.")
 
 
+Conditions = Annotated[
+    tuple[Condition, ...],
+    Field(
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    ),
+]
+"""Conditions of one resource, each type once."""
+
+
+class ResourceStatus(ApiModel):
+    """What every status has; a kind says which conditions it reports."""
+
+    # A key that a newer version wrote must not make the object unreadable.
+    model_config = ConfigDict(extra="ignore")
+
+    observed_generation: Integer | None = Field(
+        None, description="Generation of the spec that this status speaks about."
+    )
+    conditions: Conditions = Field((), description="Conditions of the resource.")
+
+
 def set_condition(
     conditions: tuple[Condition, ...],
     kind: ConditionType,

@@ -19,7 +19,7 @@ from coral_api.base import (
     PrinterColumn,
     Text,
 )
-from coral_api.conditions import Condition, ReasonText
+from coral_api.conditions import Conditions, ReasonText, ResourceStatus
 from coral_solver.domain.hardware import CapacityKind, Link, PoolScaling
 
 MAX_NODES = 10_000
@@ -160,20 +160,10 @@ class RefusedNodeStatus(ApiModel):
     message: Text = Field("", description="One sentence; says what to change.")
 
 
-class GPUPoolStatus(ApiModel):
+class GPUPoolStatus(ResourceStatus):
     """What the operator found."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    observed_generation: Integer | None = Field(
-        None, description="Generation of the spec that this status speaks about."
-    )
-    conditions: tuple[Condition, ...] = Field(
-        (),
-        max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        description="InputsReady and Degraded.",
-    )
+    conditions: Conditions = Field((), description="InputsReady and Degraded.")
     nodes: Integer = Field(0, description="Usable nodes.")
     free_gpus: Integer = Field(0, description="GPUs that Coral may use.")
     refused_nodes: tuple[RefusedNodeStatus, ...] = Field(

@@ -23,7 +23,7 @@ from coral_api.base import (
     PrinterColumn,
     Text,
 )
-from coral_api.conditions import Condition, ReasonText
+from coral_api.conditions import Conditions, ReasonText, ResourceStatus
 from coral_api.engine import EngineSpec, PodTemplate
 from coral_api.selectors import LabelSelector
 from coral_api.sources import ModelSource
@@ -290,19 +290,11 @@ class ModelStatus(ApiModel):
     message: Text = Field("", description="One sentence; says what to change if anything.")
 
 
-class MultiLLMServiceStatus(ApiModel):
+class MultiLLMServiceStatus(ResourceStatus):
     """What the operator reports."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    observed_generation: Integer | None = Field(
-        None, description="Generation of the spec that this status speaks about."
-    )
-    conditions: tuple[Condition, ...] = Field(
-        (),
-        max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        description="InputsReady, Planned, Applied, Ready, Degraded.",
+    conditions: Conditions = Field(
+        (), description="InputsReady, Planned, Applied, Ready, Degraded."
     )
     plan_ref: DnsSubdomain | None = Field(
         None, description="Name of the ServingPlan that the service is part of."

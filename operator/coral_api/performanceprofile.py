@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from coral_api.base import (
     ApiModel,
@@ -18,7 +18,7 @@ from coral_api.base import (
     PrinterColumn,
     Text,
 )
-from coral_api.conditions import Condition
+from coral_api.conditions import Conditions, ResourceStatus
 from coral_solver.domain.hardware import Precision
 
 MAX_POINTS = 256
@@ -106,20 +106,10 @@ class PerformanceProfileSpec(ApiModel):
     )
 
 
-class PerformanceProfileStatus(ApiModel):
+class PerformanceProfileStatus(ResourceStatus):
     """Whether the profile is used."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    observed_generation: Integer | None = Field(
-        None, description="Generation of the spec that this status speaks about."
-    )
-    conditions: tuple[Condition, ...] = Field(
-        (),
-        max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        description="InputsReady.",
-    )
+    conditions: Conditions = Field((), description="InputsReady.")
     points: Integer = Field(0, description="Points that are used.")
     models: Integer = Field(0, description="Models of services whose predictions it corrects.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from coral_api.base import (
     ApiModel,
@@ -18,7 +18,7 @@ from coral_api.base import (
     PrinterColumn,
     Text,
 )
-from coral_api.conditions import Condition, ReasonText
+from coral_api.conditions import Conditions, ReasonText, ResourceStatus
 from coral_api.multillmservice import OperatingMode
 from coral_solver.domain.hardware import CapacityKind, Link
 from coral_solver.domain.plan import SolveStatus
@@ -262,20 +262,10 @@ class ServingPlanSpec(ApiModel):
     diff: PlanDiff = Field(description="What changes against the plan before.")
 
 
-class ServingPlanStatus(ApiModel):
+class ServingPlanStatus(ResourceStatus):
     """How far the plan is carried out."""
 
-    model_config = ConfigDict(extra="ignore")
-
-    observed_generation: Integer | None = Field(
-        None, description="Generation of the spec that this status speaks about."
-    )
-    conditions: tuple[Condition, ...] = Field(
-        (),
-        max_length=16,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
-        description="Applied and Ready.",
-    )
+    conditions: Conditions = Field((), description="Applied and Ready.")
     ready_instances: Integer = Field(0, description="Instances that serve.")
 
 

@@ -81,16 +81,16 @@ def _words(found: Difference, names: Mapping[str, str]) -> str:
             sign = 1.0 if found.unmet_req_per_s <= 0 else -1.0
             return f"no difference proven (found: {_served(found, names, sign)})"
         low, high = found.least_usd_per_hour, found.most_usd_per_hour
-        return f"no difference proven (between {usd(low)} and {usd(high)} USD/h)"
+        return f"no difference proven (between {signed_usd(low)} and {signed_usd(high)} USD/h)"
     if found.effect is Effect.CHEAPER:
         return f"saves {-cost:.2f} USD/h"
     if found.effect is Effect.DEARER:
         return f"costs {cost:.2f} USD/h more"
     if found.effect in (Effect.MEETS_MORE_WISHES, Effect.MEETS_FEWER_WISHES):
         more = "more" if found.effect is Effect.MEETS_MORE_WISHES else "less"
-        return f"{more} headroom or replicas, {usd(cost)} USD/h"
+        return f"{more} headroom or replicas, {signed_usd(cost)} USD/h"
     sign = 1.0 if found.effect is Effect.SERVES_MORE else -1.0
-    return f"{_served(found, names, sign)}; {usd(cost)} USD/h"
+    return f"{_served(found, names, sign)}; {signed_usd(cost)} USD/h"
 
 
 def _served(found: Difference, names: Mapping[str, str], sign: float) -> str:
@@ -103,7 +103,7 @@ def _served(found: Difference, names: Mapping[str, str], sign: float) -> str:
     return f"{text} ({', '.join(others)})" if others else text
 
 
-def usd(amount: float) -> str:
+def signed_usd(amount: float) -> str:
     """Write a difference of money with its sign; what rounds to nothing has none."""
     return f"{amount:+.2f}" if abs(amount) >= 0.005 else "0.00"
 
@@ -172,7 +172,7 @@ def _in_sum(comparison: PlanComparison, names: Mapping[str, str]) -> Text:
     unmet = ", ".join(
         f"{names.get(model, model)} {change:+.2f}" for model, change in found.unmet_by_model.items()
     )
-    text = f"demand that is not served: {unmet} req/s; {usd(found.cost_usd_per_hour)} USD/h"
+    text = f"demand that is not served: {unmet} req/s; {signed_usd(found.cost_usd_per_hour)} USD/h"
     return Text(text, style=_STYLES[found.effect])
 
 
@@ -181,7 +181,7 @@ def _totals(comparison: PlanComparison, first: str, second: str) -> Table:
     table = plain_table("", first, second, "difference", right=(first, second, "difference"))
 
     def row(name: str, old: float, new: float) -> None:
-        table.add_row(name, f"{old:.2f}", f"{new:.2f}", usd(new - old))
+        table.add_row(name, f"{old:.2f}", f"{new:.2f}", signed_usd(new - old))
 
     row("cost USD/h", before.cost_usd_per_hour, after.cost_usd_per_hour)
     if before.switching_usd_per_hour or after.switching_usd_per_hour:
@@ -202,9 +202,7 @@ def _totals(comparison: PlanComparison, first: str, second: str) -> Table:
 
 
 def _gap(plan: PlanFacts) -> str:
-    return next(
-        (f"{level.gap:.3%}" for level in reversed(plan.objective) if "cost" in level.level), "-"
-    )
+    return "-" if plan.cost_gap is None else f"{plan.cost_gap:.3%}"
 
 
 def _models(models: list[ModelChange], names: Mapping[str, str]) -> Table:

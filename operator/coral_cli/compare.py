@@ -7,11 +7,7 @@ from typing import Annotated
 
 import typer
 
-from coral_cli.answers import answer_console, show_comparison
-from coral_cli.asking import read_plan, write_document
-from coral_cli.plan import OutputFormat
-from coral_solver.planning.compare import compare_plans
-from coral_solver.report.answers import comparison_document
+from coral_cli.options import OutputFormat
 
 EXIT_PLANS_DIFFER = 1
 
@@ -36,6 +32,12 @@ def compare(
 
     `kubectl get servingplan NAME -o yaml > in-force.yaml` gives a file of the operator's plan.
     """
+    from coral_cli.answers import answer_console, show_comparison
+    from coral_cli.documents import write_document
+    from coral_cli.plan_files import read_plan
+    from coral_solver.planning.compare import compare_plans
+    from coral_solver.report.answers import comparison_document
+
     comparison = compare_plans(read_plan(before), read_plan(after))
     if output is OutputFormat.TABLE:
         show_comparison(answer_console(), comparison, before.name, after.name)

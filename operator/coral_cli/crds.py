@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from coral_api.crds import crd_yaml, write_crds
-
 
 def crds(
     output_dir: Annotated[
@@ -17,6 +15,8 @@ def crds(
     ] = None,
 ) -> None:
     """Print the custom resource definitions, for example `coral crds | kubectl apply -f -`."""
+    from coral_api.crds import crd_yaml, write_crds
+
     if output_dir is None:
         typer.echo(crd_yaml(), nl=False)
         return

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-import typer
 
 from coral_api.convert import policy_from, pool_override, served_models
 from coral_api.discovery import discover
@@ -15,13 +12,14 @@ from coral_api.files import Manifests, load_manifests
 from coral_api.inventory import read_inventory
 from coral_api.planningpolicy import PlanningPolicySpec
 from coral_api.profiles import read_profiles
-from coral_cli.kubeconfig import nodes_and_pods
+from coral_cli.progress import say_on_stderr
 from coral_solver.domain.errors import InvalidInputError
 from coral_solver.domain.plan import PlanningProblem, ScarcityPolicy
 from coral_solver.domain.profile import points_of_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from coral_solver.domain.hardware import GpuPool, RefusedNode
     from coral_solver.domain.profile import MeasuredPoint
@@ -29,27 +27,6 @@ if TYPE_CHECKING:
 
 MOST_NOTES = 10
 """Notes of one kind that are shown."""
-
-FILES = typer.Option(
-    "--filename",
-    "-f",
-    help="Manifests: files or folders, `-` for standard input. Repeatable.",
-    show_default=False,
-)
-CLUSTER = typer.Option(
-    "--cluster",
-    help="Cluster from a file: what `kubectl get nodes,pods -A -o yaml` (or `-o json`) prints.",
-    show_default=False,
-)
-INVENTORY = typer.Option(
-    "--inventory",
-    help="Cluster from an inventory: CSV (or YAML, JSON) with gpu, gpus_per_node, nodes, region.",
-    show_default=False,
-)
-KUBECONFIG = typer.Option(
-    "--kubeconfig", help="Cluster read live through this kubeconfig.", show_default=False
-)
-CONTEXT = typer.Option("--context", help="Context of the kubeconfig; its current one without.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +106,14 @@ def read_problem(
     )
 
 
+def say_what_was_left_out(read: ReadProblem, more_notes: Sequence[str] = ()) -> None:
+    """Say on standard error what could not be read or used, after the answer."""
+    for note in (*read.notes, *more_notes):
+        say_on_stderr("note", note)
+    for fault in read.faulty_models:
+        say_on_stderr("left out", fault)
+
+
 def measured_points(manifests: Manifests) -> tuple[MeasuredPoint, ...]:
     """Return the points of all PerformanceProfiles.
 
@@ -200,6 +185,9 @@ def _cluster(
         unused_notes = [f"{what} not used: the GPUs are those of {inventory}" for what in unused]
         return _Cluster(read_inventory(inventory), (), tuple(unused_notes))
     if kubeconfig is not None:
+        # Only a live cluster needs the Kubernetes client.
+        from coral_cli.kubeconfig import nodes_and_pods
+
         nodes, pods = nodes_and_pods(kubeconfig, context)
     else:
         nodes, pods = list(manifests.nodes), list(manifests.pods)

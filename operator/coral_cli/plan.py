@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import yaml
 
-from coral_cli.inputs import CLUSTER, CONTEXT, FILES, INVENTORY, KUBECONFIG, read_problem
-from coral_cli.progress import progress_on_stderr, say_on_stderr
-from coral_cli.render import show_plan
+from coral_cli.options import (
+    CACHE_DIR,
+    CLUSTER,
+    CONTEXT,
+    EXIT_NOT_ALL_SERVED,
+    FILES,
+    INVENTORY,
+    KUBECONFIG,
+    MAX_NODES,
+    SPACE,
+    OutputFormat,
+    time_limit,
+)
+from coral_cli.progress import progress_on_stderr
 from coral_solver.domain.template import PlacementSpace
-from coral_solver.planning.planner import Planner, PlanningOptions
-from coral_solver.report.document import plan_document
-from coral_solver.templates.cache import default_cache_dir
 
-EXIT_NOT_ALL_SERVED = 3
-
-
-class OutputFormat(StrEnum):
-    """How a result is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    YAML = "yaml"
+_POLICY = "Instead of what the PlanningPolicy says"
 
 
 def plan(
@@ -39,30 +36,22 @@ def plan(
     output: Annotated[
         OutputFormat, typer.Option("--output", "-o", help="Table for people, or stable data.")
     ] = OutputFormat.TABLE,
-    space: Annotated[
-        PlacementSpace,
-        typer.Option(help="Placements to search: what vLLM runs, or the paper's."),
-    ] = PlacementSpace.VLLM,
-    max_nodes: Annotated[
-        int, typer.Option(help="Most node configurations of one instance.", min=1, max=12)
-    ] = 6,
+    space: Annotated[PlacementSpace, SPACE] = PlacementSpace.VLLM,
+    max_nodes: Annotated[int, MAX_NODES] = 6,
     time_limit_s: Annotated[
         float,
-        typer.Option(
-            "--time-limit",
-            help="Limit of the allocation in seconds. The baselines together get as long as the "
-            "allocation took plus 1 s, but no more than the limit; their status says if that "
-            "was too short.",
-            min=0.1,
+        time_limit(
+            "Limit of the allocation. The baselines together get as long as the allocation took "
+            "plus 1 s, but no more than the limit; their status says if that was too short."
         ),
     ] = 30.0,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where templates are kept between runs.")
-    ] = None,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
     robustness: Annotated[
         float | None,
         typer.Option(
-            help="Margin against wrong predictions, instead of the policy's: 0 plans with the "
+            metavar="SHARE",
+            rich_help_panel=_POLICY,
+            help="Margin against wrong predictions: 0 plans with the "
             "predictions, 1 with the lower end of their error bars. Shows what it costs.",
             min=0.0,
             max=1.0,
@@ -72,12 +61,13 @@ def plan(
         float | None,
         typer.Option(
             metavar="USD/H",
-            help="Most rent of all instances together, instead of the policy's. If not everything "
+            rich_help_panel=_POLICY,
+            help="Most rent of all instances together. If not everything "
             "can be served for it, as much demand as possible is, weighted by 1 + priority.",
         ),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option(help="Also plan as the homogeneous peers would, to compare with.")
+        bool, typer.Option(help="Also plan as the peers would, to compare with.")
     ] = True,
 ) -> None:
     """Decide what runs where: GPU types, parallelism, replicas and nodes, for all models together.
@@ -90,6 +80,13 @@ def plan(
 
     Exits with 3 where some demand is not served: the plan is printed all the same.
     """
+    from coral_cli.documents import write_document
+    from coral_cli.inputs import read_problem, say_what_was_left_out
+    from coral_cli.render import show_plan
+    from coral_solver.planning.planner import Planner, PlanningOptions
+    from coral_solver.report.document import plan_document
+    from coral_solver.templates.cache import default_cache_dir
+
     with progress_on_stderr() as step:
         read = read_problem(
             files, cluster=cluster, inventory=inventory, kubeconfig=kubeconfig, context=context
@@ -113,15 +110,10 @@ def plan(
     document["refused_nodes"] = [
         {"name": node.name, "reason": node.reason, "message": node.message} for node in read.refused
     ]
-    if output is OutputFormat.JSON:
-        typer.echo(json.dumps(document, indent=2, allow_nan=False))
-    elif output is OutputFormat.YAML:
-        typer.echo(yaml.safe_dump(document, sort_keys=False), nl=False)
-    else:
+    if output is OutputFormat.TABLE:
         show_plan(document, read.refused)
-    for note in (*read.notes, *result.unused_points):
-        say_on_stderr("note", note)
-    for fault in read.faulty_models:
-        say_on_stderr("left out", fault)
+    else:
+        write_document(document, output)
+    say_what_was_left_out(read, result.unused_points)
     if read.faulty_models or any(unmet > 0 for unmet in document["unmet_req_per_s"].values()):
         raise typer.Exit(EXIT_NOT_ALL_SERVED)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
 from rich.table import Table
 
 from coral_api.files import load_manifests
@@ -19,20 +17,19 @@ from coral_solver.performance.sites import site_factor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from coral_solver.domain.profile import MeasuredPoint
     from coral_solver.performance.evidence import Correction
 
 
-def check(
-    files: Annotated[list[Path], typer.Argument(help="PerformanceProfiles, files or folders.")],
-) -> None:
-    """Compare measured points with what is predicted, without them and with them.
+def show_check(files: Sequence[Path]) -> None:
+    """Print measured points beside their predictions, and the site factor of each GPU type.
 
-    `coral profile check profiles/`
-
-    Also says how fast each GPU type is beside the prediction over all its deployments: what to set
-    as `siteFactor` of a GPUPool, for models that nobody has measured there.
+    Raises
+    ------
+    InvalidInputError
+        If there is no point, or a profile that cannot be used.
     """
     points = measured_points(load_manifests(files))
     if not points:

@@ -85,8 +85,8 @@ def _instances(document: Mapping[str, Any], names: Mapping[str, str], width: int
             f"{len(members)} x {first['gpus']} {first['gpu']}",
             _parallelism(first),
             _rate(members, separator),
-            _latency(first["ttft_s"], first["ttft_margin"], separator),
-            _latency(first["tpot_s"], first["tpot_margin"], separator),
+            latency_in_words(first["ttft_s"], first["ttft_margin"], separator),
+            latency_in_words(first["tpot_s"], first["tpot_margin"], separator),
             f"{sum(m['usd_per_hour'] for m in members):.2f}",
             first["pool"],
         )
@@ -111,8 +111,8 @@ def _parallelism(instance: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _latency(latency_s: float, margin: float | None, separator: str) -> str:
-    """Show a latency with the share of its target that is left."""
+def latency_in_words(latency_s: float, margin: float | None, separator: str = " ") -> str:
+    """Show a latency with the share of its target that is left; "-" where there is none."""
     if margin is None:
         return "-"
     return f"{latency_s * 1000:.0f} ms{separator}({margin:.0%})"

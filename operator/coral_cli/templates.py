@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from coral_cli.inputs import (
+from coral_cli.options import (
+    CACHE_DIR,
     CLUSTER,
     CONTEXT,
     FILES,
     INVENTORY,
     KUBECONFIG,
-    only_models,
-    read_problem,
+    MAX_NODES,
 )
-from coral_cli.progress import progress_on_stderr, say_on_stderr
+from coral_cli.progress import progress_on_stderr
 from coral_cli.render import error_bar, table_console
-from coral_solver.domain.hardware import configs_on_offer
-from coral_solver.domain.plan import with_measurements
-from coral_solver.templates.cache import default_cache_dir
-from coral_solver.templates.library import LibraryOptions, TemplateLibrary
 
 if TYPE_CHECKING:
-    from coral_solver.domain.hardware import GpuPool, NodeConfig
+    from coral_solver.domain.hardware import NodeConfig
     from coral_solver.domain.template import ServingTemplate
 
 SECONDS_PER_HOUR = 3600.0
@@ -41,12 +37,8 @@ def templates(
         list[str] | None, typer.Option(help="Only these models (id, or its last part).")
     ] = None,
     top: Annotated[int, typer.Option(help="How many to show per model and phase.", min=1)] = 10,
-    max_nodes: Annotated[
-        int, typer.Option(help="Most node configurations of one template.", min=1, max=12)
-    ] = 6,
-    cache_dir: Annotated[
-        Path | None, typer.Option(help="Where templates are kept between runs.")
-    ] = None,
+    max_nodes: Annotated[int, MAX_NODES] = 6,
+    cache_dir: Annotated[Path | None, CACHE_DIR] = None,
 ) -> None:
     """List the ways to run each model on the GPUs on offer, cheapest per request first.
 
@@ -54,6 +46,12 @@ def templates(
 
     The price is that of the cheapest pool that has the GPUs; availability is not looked at.
     """
+    from coral_cli.inputs import only_models, read_problem, say_what_was_left_out
+    from coral_solver.domain.hardware import cheapest_usd_per_hour, configs_on_offer
+    from coral_solver.domain.plan import with_measurements
+    from coral_solver.templates.cache import default_cache_dir
+    from coral_solver.templates.library import LibraryOptions, TemplateLibrary
+
     with progress_on_stderr() as step:
         read = only_models(
             read_problem(
@@ -66,7 +64,7 @@ def templates(
             LibraryOptions(max_nodes=max_nodes, cache_dir=cache_dir or default_cache_dir())
         )
         configs = configs_on_offer(read.problem.pools)
-        prices = {config: _cheapest_usd_per_hour(config, read.problem.pools) for config in configs}
+        prices = {config: cheapest_usd_per_hour(config, read.problem.pools) for config in configs}
         models = with_measurements(read.problem).models
         found = {served.id: library.templates(served, configs) for served in models}
     console = table_console()
@@ -83,20 +81,7 @@ def templates(
                 f"{model_id}: no template: no GPU on offer that it may use holds it and meets its"
                 " targets"
             )
-    for text in read.notes:
-        say_on_stderr("note", text)
-    for fault in read.faulty_models:
-        say_on_stderr("left out", fault)
-
-
-def _cheapest_usd_per_hour(config: NodeConfig, pools: tuple[GpuPool, ...]) -> float:
-    """Return the price of a node configuration on the cheapest pool that can give it."""
-    return min(
-        pool.gpu_usd_per_hour() * config.gpu_count
-        for pool in pools
-        if (pool.key.gpu, pool.key.link) == (config.gpu, config.link)
-        and pool.key.gpus_per_node >= config.gpu_count
-    )
+    say_what_was_left_out(read)
 
 
 def _usd_per_hour(template: ServingTemplate, prices: dict[NodeConfig, float]) -> float:

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import csv
-import sys
-from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from coral_cli.answers import answer_console, in_words, plain_table, show_comparison
-from coral_cli.asking import (
+from coral_cli.options import (
     CACHE_DIR,
+    CLUSTER,
+    CONTEXT,
+    FILES,
+    INVENTORY,
+    KUBECONFIG,
     MAX_NODES,
     PLAN_IN_FORCE,
+    SOLVE_TIME_LIMIT,
     SPACE,
     SWITCHING,
-    TIME_LIMIT,
-    instances_in_force,
-    planner_of,
-    write_document,
+    OutputFormat,
 )
-from coral_cli.inputs import CLUSTER, CONTEXT, FILES, INVENTORY, KUBECONFIG, read_problem
-from coral_cli.plan import OutputFormat
-from coral_cli.progress import progress_on_stderr, say_on_stderr
-from coral_cli.render import short_names
-from coral_cli.whatif_flags import parse_changes, parse_sweep
+from coral_cli.progress import progress_on_stderr
 from coral_solver.domain.errors import InvalidInputError
 from coral_solver.domain.template import PlacementSpace
-from coral_solver.planning.whatif import sweep as swept
-from coral_solver.planning.whatif import what_if, without_switching
-from coral_solver.report.answers import sweep_document, what_if_document
 
-if TYPE_CHECKING:
-    from coral_cli.whatif_flags import SweepSpec
-    from coral_solver.planning.facts import PlanFacts
-    from coral_solver.planning.whatif import Sweep, WhatIf
+_CHANGES = "What is to change: at least one of these"
 
 
 class WhatIfFormat(StrEnum):
@@ -61,6 +49,7 @@ def whatif(
         list[str] | None,
         typer.Option(
             metavar="MODEL=AMOUNT",
+            rich_help_panel=_CHANGES,
             help="MODEL=x2, MODEL=12 (req/s) or MODEL=+3; `*` is every model.",
         ),
     ] = None,
@@ -68,6 +57,7 @@ def whatif(
         list[str] | None,
         typer.Option(
             metavar="MODEL=TARGETS",
+            rich_help_panel=_CHANGES,
             help="MODEL=ttft:500ms,tpot:40ms; also x1.5, and attainment:0.99.",
         ),
     ] = None,
@@ -75,6 +65,7 @@ def whatif(
         list[str] | None,
         typer.Option(
             metavar="POOLS=AMOUNT",
+            rich_help_panel=_CHANGES,
             help="GPU[@region][/kind]=1.50 (USD/h of one GPU) or =x1.2; `*` is all.",
         ),
     ] = None,
@@ -82,27 +73,39 @@ def whatif(
         list[str] | None,
         typer.Option(
             metavar="POOL=NUMBER",
+            rich_help_panel=_CHANGES,
             help="POOL=+2, POOL=-1, or POOL=0 to remove it; POOL as for --price.",
         ),
     ] = None,
     add_pool: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="POOL", help="GPU:GPUs per node:region:USD/h of one GPU:nodes[:kind]."
+            metavar="POOL",
+            rich_help_panel=_CHANGES,
+            help="GPU:GPUs per node:region:USD/h of one GPU:nodes[:kind].",
         ),
     ] = None,
     robustness: Annotated[
         float | None,
-        typer.Option(help="Share of the predictions' error bars to plan with, 0 to 1."),
+        typer.Option(
+            metavar="SHARE",
+            rich_help_panel=_CHANGES,
+            help="Share of the predictions' error bars to plan with, 0 to 1.",
+        ),
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option(metavar="USD/H", help="Most rent of all instances together."),
+        typer.Option(
+            metavar="USD/H",
+            rich_help_panel=_CHANGES,
+            help="Most rent of all instances together.",
+        ),
     ] = None,
     sweep: Annotated[
         str | None,
         typer.Option(
             metavar="SWEEP",
+            rich_help_panel=_CHANGES,
             help="Vary one number: WHAT:NAME=FROM..TO/POINTS, WHAT one of demand, price, nodes, "
             "ttft, tpot, robustness, budget.",
         ),
@@ -111,7 +114,7 @@ def whatif(
         WhatIfFormat, typer.Option("--output", "-o", help="Table for people, or data.")
     ] = WhatIfFormat.TABLE,
     switching: Annotated[bool, SWITCHING] = True,
-    time_limit_s: Annotated[float, TIME_LIMIT] = 30.0,
+    time_limit_s: Annotated[float, SOLVE_TIME_LIMIT] = 30.0,
     space: Annotated[PlacementSpace, SPACE] = PlacementSpace.VLLM,
     max_nodes: Annotated[int, MAX_NODES] = 6,
     cache_dir: Annotated[Path | None, CACHE_DIR] = None,
@@ -141,6 +144,16 @@ def whatif(
     - from what runs today, where starting something costs and keeping it does not:
       `coral whatif $F --plan today.json --demand phi-4=x2`
     """
+    from coral_cli.answers import answer_console
+    from coral_cli.asking import planner_of, read_question
+    from coral_cli.documents import write_document
+    from coral_cli.inputs import say_what_was_left_out
+    from coral_cli.whatif_flags import parse_changes, parse_sweep
+    from coral_cli.whatif_text import show_sweep, show_what_if, write_sweep_csv
+    from coral_solver.planning.whatif import sweep as swept
+    from coral_solver.planning.whatif import what_if
+    from coral_solver.report.answers import sweep_document, what_if_document
+
     changes = parse_changes(
         demand=demand or (),
         slo=slo or (),
@@ -153,107 +166,35 @@ def whatif(
     spec = parse_sweep(sweep) if sweep is not None else None
     if not changes and spec is None:
         raise InvalidInputError(
-            ["nothing to change: give --demand, --slo, --price, --nodes, --add-pool or --sweep"]
+            [
+                "nothing to change: give --demand, --slo, --price, --nodes, --add-pool, "
+                "--robustness, --budget or --sweep"
+            ]
         )
     if output is WhatIfFormat.CSV and spec is None:
         raise InvalidInputError(["-o csv is for --sweep; -o json has everything of one change"])
     with progress_on_stderr() as step:
-        read = read_problem(
-            files, cluster=cluster, inventory=inventory, kubeconfig=kubeconfig, context=context
+        read = read_question(
+            files,
+            cluster=cluster,
+            inventory=inventory,
+            kubeconfig=kubeconfig,
+            context=context,
+            plan=plan,
+            switching=switching,
         )
-        problem = read.problem if switching else without_switching(read.problem)
-        if plan is not None:
-            problem = replace(problem, in_force=instances_in_force(plan, problem.pools))
         planner = planner_of(space, max_nodes, time_limit_s, cache_dir)
         if spec is None:
-            found = what_if(problem, changes, planner, progress=step)
+            found = what_if(read.problem, changes, planner, progress=step)
         else:
-            points = swept(problem, changes, spec.change, spec.values, planner, progress=step)
-    if spec is None:
-        _show(found, output)
+            points = swept(read.problem, changes, spec.change, spec.values, planner, progress=step)
+    if output is WhatIfFormat.CSV and spec is not None:
+        write_sweep_csv(points, spec)
+    elif output is not WhatIfFormat.TABLE:
+        document = what_if_document(found) if spec is None else sweep_document(points)
+        write_document(document, OutputFormat(output))
+    elif spec is None:
+        show_what_if(answer_console(), found)
     else:
-        _show_sweep(points, spec, output)
-    for text in read.notes:
-        say_on_stderr("note", text)
-    for fault in read.faulty_models:
-        say_on_stderr("left out", fault)
-
-
-def _show(found: WhatIf, output: WhatIfFormat) -> None:
-    if output is not WhatIfFormat.TABLE:
-        write_document(what_if_document(found), OutputFormat(output))
-        return
-    console = answer_console()
-    for change in found.changes:
-        console.print(Text.assemble(("What if: ", "bold"), change))
-    show_comparison(console, found.comparison, "before", "after")
-
-
-def _show_sweep(found: Sweep, spec: SweepSpec, output: WhatIfFormat) -> None:
-    if output is WhatIfFormat.CSV:
-        _write_csv(found, spec)
-        return
-    if output is not WhatIfFormat.TABLE:
-        write_document(sweep_document(found), OutputFormat(output))
-        return
-    console = answer_console()
-    for change in found.changes:
-        console.print(Text.assemble(("What if: ", "bold"), change))
-    names = short_names(list(found.before.demand_req_per_s))
-    numbers = (spec.column, "cost USD/h", "served", "unmet", "gap")
-    table = plain_table(*numbers, "GPUs in use", "against the plan as it is", right=numbers)
-    table.add_row("as it is", *_numbers(found.before), "")
-    table.add_section()
-    for point in found.points:
-        words = in_words(point.difference, names)
-        table.add_row(f"{point.value:g}", *_numbers(point.plan), words)
-    console.print(table)
-
-
-def _numbers(plan: PlanFacts) -> tuple[str, ...]:
-    gap = next((x.gap for x in reversed(plan.objective) if "cost" in x.level), 0.0)
-    return (
-        f"{plan.cost_usd_per_hour:.2f}",
-        f"{plan.served_req_per_s:.2f}",
-        f"{sum(plan.unmet_req_per_s.values()):.2f}",
-        f"{gap:.2%}",
-        "\n".join(f"{count} {gpu}" for gpu, count in _gpus(plan).items()) or "none",
-    )
-
-
-def _gpus(plan: PlanFacts) -> dict[str, int]:
-    """Return the GPUs in use by type, templates of several types under all of them."""
-    found: dict[str, int] = {}
-    for instance in plan.instances:
-        found[instance.gpu] = found.get(instance.gpu, 0) + instance.gpus
-    return dict(sorted(found.items()))
-
-
-def _write_csv(found: Sweep, spec: SweepSpec) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    models = sorted(found.before.demand_req_per_s)
-    pools = sorted({name for point in found.points for name in point.plan.gpus_by_pool()})
-    writer.writerow(
-        [
-            spec.column,
-            "cost_usd_per_hour",
-            "rent_usd_per_hour",
-            "served_req_per_s",
-            "status",
-            *(f"unmet_req_per_s {model}" for model in models),
-            *(f"gpus {pool}" for pool in pools),
-        ]
-    )
-    for point in found.points:
-        used = point.plan.gpus_by_pool()
-        writer.writerow(
-            [
-                f"{point.value:g}",
-                f"{point.plan.cost_usd_per_hour:.6g}",
-                f"{point.plan.rent_usd_per_hour:.6g}",
-                f"{point.plan.served_req_per_s:.6g}",
-                point.plan.status,
-                *(f"{point.plan.unmet_req_per_s[model]:.6g}" for model in models),
-                *(used.get(pool, 0) for pool in pools),
-            ]
-        )
+        show_sweep(answer_console(), points, spec)
+    say_what_was_left_out(read)

@@ -151,17 +151,10 @@ def parse_sweep(text: str) -> SweepSpec:
         raise InvalidInputError([f"--sweep {text}: {fault}" for fault in error.problems]) from error
     step = (high.value - low.value) / (points - 1)
     values = [round(low.value + i * step, 12) for i in range(points)]
-    unit = {
-        "ttft": " s",
-        "tpot": " s",
-        "demand": " req/s",
-        "price": " USD/h per GPU",
-        "budget": " USD/h",
-    }.get(what, "")
-    sign = "" if low.how is How.SET else str(low.how)
+    suffix = _UNITS.get(what, "") if low.how is How.SET else f" ({low.how})"
     return SweepSpec(
         text=text,
-        column=f"{what} {target}".rstrip() + (f" ({sign})" if sign else unit),
+        column=f"{what} {target}".rstrip() + suffix,
         values=tuple(values),
         change=change,
     )

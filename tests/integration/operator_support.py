@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import signal
-import socket
-import subprocess
-import sys
 import urllib.request
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from coral_api.crds import RESOURCES, write_crds
+from coral_demo.operator_process import OperatorProcess
 from coral_localcluster import (
     GpuNodeSpec,
     LocalCluster,
@@ -36,13 +32,6 @@ RULES = ROOT / "helm" / "coral" / "files" / "cluster-role-rules.yaml"
 ACCOUNT = "coral-operator-under-test"
 PATIENCE_S = 60.0
 """Bound of every wait; a machine with two busy cores is slow, and a failed wait is a failure."""
-
-
-def free_port() -> int:
-    """Return a TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def install(cluster: LocalCluster, folder: Path) -> Path:
@@ -102,47 +91,11 @@ def apply(cluster: LocalCluster, *manifests: dict) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=text)
 
 
-@dataclass
-class OperatorProcess:
-    """One operator."""
+class Operator(OperatorProcess):
+    """An operator whose log, metrics and health a test reads, and that it may end as it likes."""
 
-    kubeconfig: Path
-    folder: Path
-    name: str = "operator"
-    arguments: tuple[str, ...] = ()
-    metrics_port: int = field(default_factory=free_port)
-    liveness_port: int = field(default_factory=free_port)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def log_file(self) -> Path:
-        """Where its log goes, over all its lives."""
-        return self.folder / f"{self.name}.log"
-
-    def start(self) -> OperatorProcess:
-        """Start it; it may well not lead yet when this returns."""
-        with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "coral_operator.main",
-                    f"--kubeconfig={self.kubeconfig}",
-                    f"--metrics-port={self.metrics_port}",
-                    f"--liveness-port={self.liveness_port}",
-                    f"--cache-dir={self.folder / 'templates'}",
-                    f"--identity={self.name}",
-                    *self.arguments,
-                ],
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                env={k: v for k, v in os.environ.items() if k != "KUBECONFIG"},
-            )
-        return self
-
-    def stop(self, signal_number: int = signal.SIGTERM) -> int:
-        """End it, kindly or not; return its exit status."""
-        assert self.process is not None
+    def end(self, signal_number: int = signal.SIGTERM) -> int:
+        """Send it a signal, kind or not, and wait; return its exit status."""
         self.process.send_signal(signal_number)
         return self.process.wait(timeout=PATIENCE_S)
 
@@ -165,7 +118,6 @@ class OperatorProcess:
 
     def worker_pid(self) -> int:
         """Return the process id of its planning process."""
-        assert self.process is not None
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         (pid,) = map(int, children.read_text(encoding="ascii").split())
         return pid
@@ -313,11 +265,11 @@ def demand_of(requests_per_second: float, number: int = 0) -> dict:
 
 def running(
     cluster: LocalCluster, folder: Path, *arguments: str
-) -> Iterator[tuple[Bench, OperatorProcess]]:
+) -> Iterator[tuple[Bench, Operator]]:
     """Install everything, run an operator, and leave nothing behind."""
     kubeconfig = install(cluster, folder)
     bench = Bench(cluster)
-    operator = OperatorProcess(kubeconfig, folder, arguments=arguments).start()
+    operator = Operator(kubeconfig, folder, arguments)
     try:
         yield bench, operator
     finally:
@@ -327,7 +279,7 @@ def running(
             print(operator.log())
             raise
         finally:
-            status = operator.stop()
+            status = operator.end()
             cluster.remove_nodes()
             cluster.kubectl("delete", "servingplans", "--all")
             cluster.kubectl("delete", "lease", "coral-operator", "--ignore-not-found")

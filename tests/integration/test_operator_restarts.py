@@ -11,7 +11,7 @@ import pytest
 from operator_support import (
     PATIENCE_S,
     Bench,
-    OperatorProcess,
+    Operator,
     demand_of,
     fresh_nodes,
     install,
@@ -44,16 +44,16 @@ def bench(cluster, kubeconfig):
 @pytest.fixture
 def start(kubeconfig, tmp_path):
     """Start operators by name; none outlives the test."""
-    started: list[OperatorProcess] = []
+    started: list[Operator] = []
 
-    def start(name: str = "operator", *arguments: str) -> OperatorProcess:
-        started.append(OperatorProcess(kubeconfig, tmp_path, name, arguments).start())
+    def start(name: str = "operator", *arguments: str) -> Operator:
+        started.append(Operator(kubeconfig, tmp_path, arguments, name=name))
         return started[-1]
 
     yield start
     for operator in started:
-        if operator.process is not None and operator.process.poll() is None:
-            operator.stop(signal.SIGKILL)
+        if operator.is_running:
+            operator.end(signal.SIGKILL)
 
 
 def settled(bench: Bench, name: str = "chat") -> None:
@@ -84,12 +84,12 @@ def test_an_operator_that_is_killed_at_any_moment_is_continued_by_the_next(bench
     bench.apply(service("chat"), service("steady", model("phi-4", demand=0.5)))
     settled_before = len(bench.plans())
     bench.wait_until(lambda: MOMENTS[moment](bench, settled_before), moment)
-    assert first.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
     second = start("same-pod")
     settled(bench)
     bench.wait_for("steady", Ready="AllReady")
     before = uids(bench)
-    second.stop(signal.SIGKILL)
+    second.end(signal.SIGKILL)
     bench.patch_service("chat", demand_of(8.0))
     start("same-pod")
     settled(bench)
@@ -104,7 +104,7 @@ def test_a_restart_without_any_change_writes_no_plan_and_restarts_no_pod(bench, 
     settled(bench)
     before, plans = uids(bench), [p["metadata"]["name"] for p in bench.plans()]
     versions = {n: d["metadata"]["generation"] for n, d in bench.children().items()}
-    assert first.stop() == 0
+    assert first.end() == 0
     second = start("same-pod", "--resync-seconds=1")
     bench.wait_until(lambda: steps(second) >= 3, "the new operator's steps")
     assert uids(bench) == before
@@ -112,7 +112,7 @@ def test_a_restart_without_any_change_writes_no_plan_and_restarts_no_pod(bench, 
     assert {n: d["metadata"]["generation"] for n, d in bench.children().items()} == versions
 
 
-def steps(operator: OperatorProcess) -> float:
+def steps(operator: Operator) -> float:
     return operator.metrics_or_none().get("coral_steps_total", 0.0)
 
 
@@ -120,7 +120,7 @@ def test_a_service_deleted_while_no_operator_runs_is_finished_by_the_next(bench,
     first = start("same-pod")
     bench.apply(service("chat"))
     settled(bench)
-    first.stop(signal.SIGKILL)
+    first.end(signal.SIGKILL)
     bench.cluster.kubectl("delete", "mls", "chat", "--wait=false")
     assert bench.service("chat")["metadata"]["deletionTimestamp"]
     start("same-pod")
@@ -141,7 +141,7 @@ def test_of_two_operators_one_acts_and_the_other_takes_over_when_it_goes(bench, 
     assert second.health() == '{"loop": "ok"}'
     assert steps(second) == 0
     # Kindly ended, the first gives the Lease up, and the second need not wait for it to run out.
-    assert first.stop() == 0
+    assert first.end() == 0
     bench.patch_service("chat", demand_of(5.0))
     settled(bench)
     assert second.metrics()["coral_leader"] == 1.0
@@ -152,7 +152,6 @@ def test_an_operator_that_was_frozen_past_its_lease_ends_instead_of_acting(bench
     frozen = start("frozen")
     bench.apply(service("chat"))
     settled(bench)
-    assert frozen.process is not None
     frozen.process.send_signal(signal.SIGSTOP)
     second = start("second")
     bench.wait_until(lambda: second.metrics_or_none().get("coral_leader") == 1.0, "the second")
@@ -171,7 +170,6 @@ def test_without_the_crds_the_operator_says_what_to_install(cluster, kubeconfig,
     cluster.kubectl("delete", "crd", crd)
     try:
         operator = start()
-        assert operator.process is not None
         assert operator.process.wait(timeout=PATIENCE_S) == 1
         assert "does not know GPUPool" in operator.log()
         assert "kubectl apply --server-side -f crds/" in operator.log()
@@ -193,8 +191,7 @@ def test_a_solver_that_dies_keeps_the_plan_and_is_replaced(bench, start):
     settled(bench)
     kept = {f"{name}-s0" for name in bench.plans()[-1]["spec"]["diff"]["kept"]}
     assert {n: u for n, u in uids(bench).items() if n in kept} == {n: before[n] for n in kept}
-    assert operator.process is not None
-    assert operator.process.poll() is None
+    assert operator.is_running
 
 
 def test_only_services_of_the_operators_namespaces_are_looked_at(bench, start):

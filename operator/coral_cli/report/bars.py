@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from coral_cli.report.palette import ModelLook, Roles
-    from coral_solver.report.figures import ModelCost, PeerRow, PoolUse
+    from coral_solver.report.figures import ModelCost, PoolUse
+    from coral_solver.report.peers import PeerRow
 
 EDGE_PX = 2.0
 ROW_PX = 44.0

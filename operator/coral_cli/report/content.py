@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from coral_solver.domain.hardware import GpuPool
     from coral_solver.domain.plan import PlanningProblem
-    from coral_solver.report.figures import PeerRow, ReportFigures
+    from coral_solver.report.figures import ReportFigures
     from coral_solver.report.frontier import Frontier
+    from coral_solver.report.peers import PeerRow
 
 SAME_PRICE_USD = 1e-9
 SHOWN_GAP = 1e-4

@@ -10,10 +10,11 @@ import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
+from coral_solver.allocation.check_levels import TOLERANCE, Recount, close, objective_violations
 from coral_solver.allocation.options import SHARE_TOLERANCE, AllocationOptions
 from coral_solver.domain.errors import PlanCheckError
 from coral_solver.domain.hardware import PoolScaling
-from coral_solver.domain.plan import ScarcityPolicy, SolveStatus, with_measurements
+from coral_solver.domain.plan import with_measurements
 from coral_solver.domain.workload import Phase
 
 if TYPE_CHECKING:
@@ -23,14 +24,12 @@ if TYPE_CHECKING:
     from coral_solver.domain.plan import (
         AllocationPlan,
         ModelOutcome,
-        ObjectiveLevel,
         PlanningProblem,
         ServingInstance,
     )
     from coral_solver.domain.template import ServingTemplate
     from coral_solver.domain.workload import ServedModel
 
-_TOLERANCE = 1e-6  # relative; the sums below are of a few hundred terms
 _MAX_NAME_LENGTH = 40
 _DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 
@@ -157,7 +156,7 @@ class _Checker:
             if node is not None and node not in self.free[key]:
                 yield f"node {node} is not in pool {key}"
             rent += config.gpu_count * pool.node_usd_per_hour / key.gpus_per_node
-        if not _close(instance.usd_per_hour, rent):
+        if not close(instance.usd_per_hour, rent):
             yield f"rent is {instance.usd_per_hour} USD per hour, its slices cost {rent}"
 
     def _name_violations(self) -> Iterator[str]:
@@ -248,10 +247,10 @@ class _Checker:
             ("rent", self.plan.rent_usd_per_hour, self.rent_usd_per_hour),
             ("switching charge", self.plan.switching_usd_per_hour, self.charge_usd_per_hour),
         ):
-            if not _close(stated, true):
+            if not close(stated, true):
                 yield f"the {what} is {true} USD per hour, the plan says {stated}"
         budget = self.problem.policy.budget_usd_per_hour
-        if budget is not None and self.rent_usd_per_hour > budget + _TOLERANCE * (1.0 + budget):
+        if budget is not None and self.rent_usd_per_hour > budget + TOLERANCE * (1.0 + budget):
             yield f"the rent {self.rent_usd_per_hour} USD per hour is over the budget of {budget}"
 
     def _capacity(self, model: ServedModel) -> float:
@@ -309,7 +308,7 @@ class _Checker:
             ("unmet demand", outcome.unmet_req_per_s, unmet),
             ("rent", outcome.usd_per_hour, math.fsum(i.usd_per_hour for i in instances)),
         ):
-            if not _close(stated, true):
+            if not close(stated, true):
                 yield f"{what} is {true}, the plan says {stated}"
         if demand <= 0:
             allowed = {"NoDemand"}
@@ -323,85 +322,15 @@ class _Checker:
             yield "there is no message"
 
     def _objective_violations(self) -> Iterator[str]:
-        expected = self._expected_levels()
-        stated = [level.level for level in self.plan.objective]
-        if stated != [name for name, _, _ in expected]:
-            yield f"levels are {stated}, not {[name for name, _, _ in expected]}"
-            return
-        for level, (name, sense, value) in zip(self.plan.objective, expected, strict=True):
-            for text in _level_violations(level, sense, value):
-                yield f"level {name}: {text}"
-        if self.plan.status is SolveStatus.OPTIMAL:
-            for level in self.plan.objective:
-                if not level.gap <= self.options.relative_gap + _TOLERANCE:
-                    yield f"the plan is called optimal with a gap of {level.gap} at {level.level}"
-
-    def _expected_levels(self) -> list[tuple[str, str, float]]:
-        """Recompute name, sense and value of every level."""
-        reasons = {outcome.model_id: outcome.reason for outcome in self.plan.outcomes}
-        classes: dict[int, list[ServedModel]] = defaultdict(list)
-        by_priority = self.problem.policy.scarcity is ScarcityPolicy.PRIORITY
-        for model in self.problem.models:
-            classes[model.priority if by_priority else 0].append(model)
-        if not by_priority:
-            classes.setdefault(0, [])  # one class even without models
-        served: list[tuple[str, str, float]] = []
-        wishes: list[tuple[str, str, float]] = []
-        for priority in sorted(classes, reverse=True):
-            ending = f"_p{priority}" if by_priority else ""
-            shares = []
-            shortfall = 0.0
-            for model in classes[priority]:
-                capacity, demand = self._capacity(model), model.demand_req_per_s
-                if demand > 0 and reasons.get(model.id) != "NoTemplate":
-                    share = min(1.0, capacity / demand)
-                    shares.append(1.0 if share >= 1.0 - SHARE_TOLERANCE else share)
-                missing = 0.0
-                if demand > 0 and model.headroom > 0:
-                    missing += max(0.0, 1.0 - capacity / (demand * (1.0 + model.headroom)))
-                if model.min_replicas > 0:
-                    missing += max(0.0, 1.0 - self._replicas(model) / model.min_replicas)
-                shortfall += missing if missing > SHARE_TOLERANCE else 0.0
-            shares.sort()
-            while len(shares) > 1 and shares[-2] >= 1.0:
-                shares.pop()  # one full share tells that all after it are full
-            for position, share in enumerate(shares or [1.0], start=1):
-                number = f"_{position}" if position > 1 else ""
-                served.append((f"served_share{ending}{number}", "max", share))
-            wishes.append((f"soft_shortfall{ending}", "min", shortfall))
-        if self.problem.policy.budget_usd_per_hour is not None:
-            value = math.fsum(self._weighted_served(model) for model in self.problem.models)
-            served = [("weighted_served_req_per_s", "max", value)]
-        cost = self.rent_usd_per_hour + self.charge_usd_per_hour
-        return [*served, *wishes, ("cost_usd_per_hour", "min", cost)]
-
-    def _weighted_served(self, model: ServedModel) -> float:
-        """Return what a model adds to the level that a budget limits."""
-        demand = model.demand_req_per_s
-        served = min(self._capacity(model), demand)
-        if served >= demand * (1.0 - SHARE_TOLERANCE):
-            served = demand
-        return (1 + model.priority) * served
-
-
-def _level_violations(level: ObjectiveLevel, sense: str, value: float) -> Iterator[str]:
-    if level.sense != sense:
-        yield f"sense {level.sense} is not {sense}"
-    if not _close(level.value, value):
-        yield f"value {level.value} is not {value}"
-    worse = level.value - level.bound if sense == "max" else level.bound - level.value
-    if not worse <= 0:
-        yield f"bound {level.bound} is on the wrong side of value {level.value}"
-    gap = abs(level.value - level.bound) / max(abs(level.value), abs(level.bound), 1e-9)
-    if not (math.isfinite(level.bound) and _close(level.gap, gap)):
-        yield f"gap {level.gap} does not follow from {level.value} and {level.bound}"
+        recount = Recount(
+            capacity_req_per_s={model.id: self._capacity(model) for model in self.problem.models},
+            replicas={model.id: self._replicas(model) for model in self.problem.models},
+            cost_usd_per_hour=self.rent_usd_per_hour + self.charge_usd_per_hour,
+        )
+        return objective_violations(
+            self.problem, self.plan, recount, relative_gap=self.options.relative_gap
+        )
 
 
 def _configs(template: ServingTemplate) -> list[NodeConfig]:
     return [config for stage in template.stages for config in stage.configs]
-
-
-def _close(stated: float, true: float) -> bool:
-    """Return whether two numbers agree; a number that is not finite agrees with nothing."""
-    finite = math.isfinite(stated) and math.isfinite(true)
-    return finite and abs(stated - true) <= _TOLERANCE * max(1.0, abs(true))

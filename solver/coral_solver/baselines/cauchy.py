@@ -24,7 +24,7 @@ from coral_solver.baselines.nodes import FreeNodes
 from coral_solver.baselines.sequential import in_turn, plan_model_by_model
 from coral_solver.domain.clock import WallClock
 from coral_solver.domain.hardware import configs_on_offer
-from coral_solver.domain.plan import ServingInstance, SolveStatus
+from coral_solver.domain.plan import SolveStatus
 from coral_solver.domain.validate import validate_problem
 from coral_solver.domain.workload import Phase, ServingMode
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from coral_solver.allocation.source import TemplateSource
-    from coral_solver.baselines.nodes import Seat
+    from coral_solver.baselines.nodes import PlacedReplica
     from coral_solver.domain.clock import Clock
     from coral_solver.domain.hardware import PoolKey
-    from coral_solver.domain.plan import AllocationPlan, PlanningProblem
+    from coral_solver.domain.plan import AllocationPlan, PlanningProblem, ServingInstance
     from coral_solver.domain.template import ServingTemplate
 
 MOST_REPLICAS = 4
@@ -159,15 +159,7 @@ def cauchy_greedy(
         if menu.is_empty:
             without_template.add(model.id)
         for replica in _buy(menu, nodes, target_req_per_s(model), factors, capped=capped):
-            instances.append(
-                ServingInstance(
-                    name=names.give(replica.template),
-                    template=replica.template,
-                    region=replica.region,
-                    slices=tuple(seat.slice for seat in replica.seats),
-                    usd_per_hour=sum(seat.gpus * prices[seat.pool] for seat in replica.seats),
-                )
-            )
+            instances.append(replica.instance(names.give(replica.template), prices))
     return compose_plan(
         problem,
         instances,
@@ -193,14 +185,6 @@ def cauchy_problem(problem: PlanningProblem) -> PlanningProblem:
 def cauchy_options(options: AllocationOptions | None) -> AllocationOptions:
     """Return the rules that this peer's plans are checked under: pairs inside a region."""
     return replace(options or AllocationOptions(), sum_regions=False)
-
-
-class _Replica(NamedTuple):
-    """One placed replica."""
-
-    template: ServingTemplate
-    region: str
-    seats: tuple[Seat, ...]
 
 
 class _Combo(NamedTuple):
@@ -274,9 +258,9 @@ def _buy(
     factors: dict[PoolKey, float],
     *,
     capped: bool,
-) -> list[_Replica]:
+) -> list[PlacedReplica]:
     """Take combinations until the target is met or none fits; drop the superfluous ones."""
-    combos: list[tuple[float, list[_Replica]]] = []
+    combos: list[tuple[float, list[PlacedReplica]]] = []
     missing = target_req_per_s
     while missing > 1e-9 * target_req_per_s:
         room: dict[tuple[str, str], int] = {}
@@ -290,7 +274,7 @@ def _buy(
         else:
             break
     surplus = -missing
-    kept: list[_Replica] = []
+    kept: list[PlacedReplica] = []
     for goodput, replicas in combos:
         if goodput <= surplus:
             surplus -= goodput
@@ -303,7 +287,7 @@ def _buy(
 
 def _place(
     combo: _Combo, nodes: FreeNodes, room: dict[tuple[str, str], int]
-) -> list[_Replica] | None:
+) -> list[PlacedReplica] | None:
     """Take the nodes of a combination; None, and nothing taken, if it does not fit.
 
     ``room`` remembers how many replicas of a template fit alone, so that most of what does not
@@ -315,7 +299,7 @@ def _place(
             room[key] = len(_take(template, MOST_REPLICAS, combo.region, nodes, keep=False))
         if room[key] < number:
             return None
-    placed: list[_Replica] = []
+    placed: list[PlacedReplica] = []
     for template, number in combo.parts:
         found = _take(template, number, combo.region, nodes, keep=True)
         placed += found
@@ -328,21 +312,21 @@ def _place(
 
 def _take(
     template: ServingTemplate, number: int, region: str, nodes: FreeNodes, *, keep: bool
-) -> list[_Replica]:
+) -> list[PlacedReplica]:
     """Take the nodes of up to ``number`` replicas; unless kept, they are put back at once."""
-    placed: list[_Replica] = []
+    placed: list[PlacedReplica] = []
     while len(placed) < number:
-        seats = nodes.take(template, region)
-        if seats is None:
+        replica = nodes.take(template, region)
+        if replica is None:
             break
-        placed.append(_Replica(template, region, seats))
+        placed.append(replica)
     if not keep:
         for replica in placed:
             nodes.put_back(replica.seats)
     return placed
 
 
-def _goodput(replicas: Sequence[_Replica], factors: dict[PoolKey, float]) -> float:
+def _goodput(replicas: Sequence[PlacedReplica], factors: dict[PoolKey, float]) -> float:
     """Return the smaller of the two phases' capacity at the site factors of their nodes."""
     rates: dict[Phase, float] = defaultdict(float)
     for replica in replicas:

@@ -18,9 +18,9 @@ from coral_solver.allocation.solver import MipStatus, solve_mip
 from coral_solver.baselines.compose import compose_plan
 from coral_solver.baselines.nodes import FreeNodes
 from coral_solver.domain.clock import WallClock
-from coral_solver.domain.errors import InvalidInputError
+from coral_solver.domain.errors import InvalidInputError, SolverError
 from coral_solver.domain.hardware import PoolScaling, configs_on_offer
-from coral_solver.domain.plan import ServingInstance, SolveStatus
+from coral_solver.domain.plan import SolveStatus
 from coral_solver.domain.template import ServingTemplate, StagePlacement
 from coral_solver.domain.validate import validate_problem
 from coral_solver.domain.workload import ServingMode
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from coral_solver.allocation.options import AllocationOptions
     from coral_solver.domain.clock import Clock
     from coral_solver.domain.hardware import NodeConfig
-    from coral_solver.domain.plan import AllocationPlan, PlanningProblem
+    from coral_solver.domain.plan import AllocationPlan, PlanningProblem, ServingInstance
     from coral_solver.domain.workload import Phase, ServedModel
     from coral_solver.performance.tables import SeparableTables
 
@@ -117,6 +117,8 @@ def flat(
     ------
     InvalidInputError
         If the problem has a feature that the program does not know.
+    SolverError
+        If the solver returns what is no solution.
     """
     clock = clock or WallClock()
     started_s = clock.monotonic_s()
@@ -341,16 +343,9 @@ def _placed(
     prices = {pool.key: pool.gpu_usd_per_hour() for pool in problem.pools}
     instances = []
     for region, template in chosen:
-        seats = nodes.take(template, region)
-        # The capacity rows count nodes, and a whole node is either free or not.
-        assert seats is not None  # noqa: S101
-        instances.append(
-            ServingInstance(
-                name=names.give(template),
-                template=template,
-                region=region,
-                slices=tuple(seat.slice for seat in seats),
-                usd_per_hour=sum(seat.gpus * prices[seat.pool] for seat in seats),
-            )
-        )
+        replica = nodes.take(template, region)
+        if replica is None:
+            # A whole node is either free or not, so rows that hold leave no replica without one.
+            raise SolverError(f"the solution has no node left for {template.id} in {region}")
+        instances.append(replica.instance(names.give(template), prices))
     return instances

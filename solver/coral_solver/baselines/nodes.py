@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from coral_solver.allocation.supply import can_cut
 from coral_solver.domain.hardware import PoolNode, PoolScaling
-from coral_solver.domain.plan import NodeSlice
+from coral_solver.domain.plan import NodeSlice, ServingInstance
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from coral_solver.domain.hardware import GpuPool, NodeConfig, PoolKey
-    from coral_solver.domain.plan import ServingInstance
     from coral_solver.domain.template import ServingTemplate
 
 
@@ -29,6 +28,32 @@ class Seat(NamedTuple):
     def slice(self) -> NodeSlice:
         """Where the slice is, in the words of a plan."""
         return NodeSlice(self.pool, self.node if isinstance(self.node, str) else None)
+
+
+class PlacedReplica(NamedTuple):
+    """One replica of a template, and the GPUs that it has."""
+
+    template: ServingTemplate
+    region: str
+    seats: tuple[Seat, ...]
+
+    def instance(self, name: str, usd_per_hour: Mapping[PoolKey, float]) -> ServingInstance:
+        """Return it as an instance of a plan.
+
+        Parameters
+        ----------
+        name
+            Its name in the plan.
+        usd_per_hour
+            Price of one GPU by pool.
+        """
+        return ServingInstance(
+            name=name,
+            template=self.template,
+            region=self.region,
+            slices=tuple(seat.slice for seat in self.seats),
+            usd_per_hour=sum(seat.gpus * usd_per_hour[seat.pool] for seat in self.seats),
+        )
 
 
 class FreeNodes:
@@ -62,8 +87,8 @@ class FreeNodes:
             and can_cut(pool.key, config, whole_nodes_only=self._whole_nodes_only)
         ]
 
-    def take(self, template: ServingTemplate, region: str) -> tuple[Seat, ...] | None:
-        """Take the GPUs of one instance; None, and nothing taken, if they do not fit.
+    def take(self, template: ServingTemplate, region: str) -> PlacedReplica | None:
+        """Take the GPUs of one replica; None, and nothing taken, if they do not fit.
 
         Each slice comes from the cheapest pool that has one, on the node that it fills best.
         """
@@ -77,7 +102,7 @@ class FreeNodes:
             else:
                 self.put_back(taken)
                 return None
-        return tuple(taken)
+        return PlacedReplica(template, region, tuple(taken))
 
     def take_slice(self, key: PoolKey, size: int) -> Seat | None:
         """Take GPUs of the node of a pool that they fill best; None if none has room."""

@@ -203,6 +203,31 @@ def power_of_two_sizes(gpu_count: int) -> tuple[int, ...]:
     return tuple(1 << exponent for exponent in range(gpu_count.bit_length()))
 
 
+def cheapest_usd_per_hour(
+    config: NodeConfig, pools: Iterable[GpuPool], *, whole_nodes_only: bool = False
+) -> float:
+    """Return the price of a node configuration on the cheapest pool that can give it.
+
+    Free GPUs do not matter.
+
+    Parameters
+    ----------
+    config
+        One of ``configs_on_offer(pools)``.
+    pools
+        GPU pools.
+    whole_nodes_only
+        Leave out slices of nodes.
+    """
+    return min(
+        pool.gpu_usd_per_hour() * config.gpu_count
+        for pool in pools
+        if (pool.key.gpu, pool.key.link) == (config.gpu, config.link)
+        and pool.key.gpus_per_node >= config.gpu_count
+        and not (whole_nodes_only and pool.key.gpus_per_node > config.gpu_count)
+    )
+
+
 def configs_on_offer(
     pools: Iterable[GpuPool], *, whole_nodes_only: bool = False
 ) -> tuple[NodeConfig, ...]:

@@ -144,6 +144,11 @@ class ServingTemplate:
         return sum(config.gpu_count * n for config, n in self.config_counts.items())
 
     @property
+    def gpu(self) -> str:
+        """GPU type, or several in order, joined by ``+``."""
+        return "+".join(sorted({config.gpu for config in self.config_counts}))
+
+    @property
     def is_homogeneous(self) -> bool:
         """Whether every node configuration of the template is the same."""
         return len(self.config_counts) == 1

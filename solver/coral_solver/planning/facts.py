@@ -62,7 +62,7 @@ class InstanceFacts:
             model=template.model_id,
             phase=str(template.phase),
             template=template.id,
-            gpu="+".join(sorted({config.gpu for config in template.config_counts})),
+            gpu=template.gpu,
             gpus=template.gpu_count,
             pools=tuple(by_pool),
             nodes=tuple(piece.node for piece in instance.slices),
@@ -136,6 +136,11 @@ class PlanFacts:
     def served_req_per_s(self) -> float:
         """Raw demand that is served, all models together."""
         return sum(self.demand_req_per_s.values()) - sum(self.unmet_req_per_s.values())
+
+    @property
+    def cost_gap(self) -> float | None:
+        """Gap of the level of the cost; None where the plan has none."""
+        return next((x.gap for x in reversed(self.objective) if "cost" in x.level), None)
 
     def gpus_of(self, model_id: str) -> dict[str, int]:
         """Return how many GPUs of which type(s) a model runs on, most first."""

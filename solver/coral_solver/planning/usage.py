@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from coral_solver.domain.hardware import PoolScaling
 from coral_solver.planning.explanation import ModelExplanation, PoolExplanation, TemplateUse
@@ -12,13 +12,41 @@ from coral_solver.planning.nodes import node_count
 if TYPE_CHECKING:
     from coral_solver.domain.hardware import GpuPool
     from coral_solver.domain.plan import AllocationPlan, ModelOutcome, ServingInstance
-    from coral_solver.domain.workload import ServedModel
+    from coral_solver.domain.workload import ServedModel, Workload
     from coral_solver.planning.difference import Difference
     from coral_solver.planning.explanation import Alternative, Shortage
     from coral_solver.planning.facts import PlanFacts
 
 SECONDS_PER_HOUR = 3600.0
 TOKENS_PER_MILLION = 1e6
+
+
+class TokenPrices(NamedTuple):
+    """USD per million tokens, of input and output together and of output alone.
+
+    None where nothing is served.
+    """
+
+    all_tokens: float | None
+    output_tokens: float | None
+
+
+def token_prices(workload: Workload, served_req_per_s: float, usd_per_hour: float) -> TokenPrices:
+    """Spread a rent over the tokens of the requests that are served.
+
+    Parameters
+    ----------
+    workload
+        Mean lengths of a request.
+    served_req_per_s
+        Demand that is served; capacity beyond it yields no tokens.
+    usd_per_hour
+        The rent.
+    """
+    served_req_per_hour = served_req_per_s * SECONDS_PER_HOUR
+    output = served_req_per_hour * workload.output_tokens.mean_tokens
+    everything = output + served_req_per_hour * workload.input_tokens.mean_tokens
+    return TokenPrices(_per_million(usd_per_hour, everything), _per_million(usd_per_hour, output))
 
 
 def outcome_of(plan: AllocationPlan, model_id: str) -> ModelOutcome:
@@ -44,19 +72,16 @@ def model_explanation(
         The answers.
     """
     outcome = outcome_of(plan, model.id)
-    served_req_per_hour = (
-        max(0.0, outcome.demand_req_per_s - outcome.unmet_req_per_s) * SECONDS_PER_HOUR
-    )
-    output_tokens = served_req_per_hour * model.workload.output_tokens.mean_tokens
-    tokens = output_tokens + served_req_per_hour * model.workload.input_tokens.mean_tokens
+    served_req_per_s = max(0.0, outcome.demand_req_per_s - outcome.unmet_req_per_s)
+    prices = token_prices(model.workload, served_req_per_s, outcome.usd_per_hour)
     return ModelExplanation(
         model=model.id,
         demand_req_per_s=outcome.demand_req_per_s,
         capacity_req_per_s=outcome.capacity_req_per_s,
         unmet_req_per_s=outcome.unmet_req_per_s,
         usd_per_hour=outcome.usd_per_hour,
-        usd_per_million_tokens=_per_million(outcome.usd_per_hour, tokens),
-        usd_per_million_output_tokens=_per_million(outcome.usd_per_hour, output_tokens),
+        usd_per_million_tokens=prices.all_tokens,
+        usd_per_million_output_tokens=prices.output_tokens,
         templates=_templates(model, plan),
         alternatives=alternatives,
         shortage=shortage,
@@ -81,7 +106,7 @@ def _templates(model: ServedModel, plan: AllocationPlan) -> tuple[TemplateUse, .
             TemplateUse(
                 phase=str(template.phase),
                 template=template.id,
-                gpu="+".join(sorted({config.gpu for config in template.config_counts})),
+                gpu=template.gpu,
                 gpus=template.gpu_count,
                 pools=pools,
                 copies=len(members),
@@ -89,8 +114,8 @@ def _templates(model: ServedModel, plan: AllocationPlan) -> tuple[TemplateUse, .
                 usd_per_hour=sum(i.usd_per_hour for i in members),
                 ttft_s=prediction.ttft_s,
                 tpot_s=prediction.tpot_s,
-                ttft_margin=_margin(prediction.ttft_s, model.slo.ttft_s),
-                tpot_margin=_margin(prediction.tpot_s, model.slo.tpot_s),
+                ttft_margin=margin(prediction.ttft_s, model.slo.ttft_s),
+                tpot_margin=margin(prediction.tpot_s, model.slo.tpot_s),
                 prediction_source=prediction.source,
                 error_share=prediction.error_share,
             )
@@ -98,7 +123,8 @@ def _templates(model: ServedModel, plan: AllocationPlan) -> tuple[TemplateUse, .
     return tuple(sorted(uses, key=lambda use: (-use.usd_per_hour, use.template, use.pools)))
 
 
-def _margin(predicted_s: float, target_s: float) -> float | None:
+def margin(predicted_s: float, target_s: float) -> float | None:
+    """Return the unused share of a latency target; None where the phase has no such latency."""
     return 1.0 - predicted_s / target_s if predicted_s > 0 else None
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from coral_solver.planning.usage import margin
+
 if TYPE_CHECKING:
     from coral_solver.domain.plan import AllocationPlan, PlanningProblem, ServingInstance
     from coral_solver.domain.workload import ServedModel
@@ -94,7 +96,7 @@ def _instance(instance: ServingInstance, model: ServedModel) -> dict[str, Any]:
             }
             for piece, config in zip(instance.slices, template.configs, strict=True)
         ],
-        "gpu": "+".join(sorted({config.gpu for config in template.config_counts})),
+        "gpu": template.gpu,
         "gpus": template.gpu_count,
         "tensor_parallel": engine.tensor_parallel if engine else None,
         "pipeline_parallel": len(template.stages),
@@ -114,15 +116,10 @@ def _instance(instance: ServingInstance, model: ServedModel) -> dict[str, Any]:
         "usd_per_hour": instance.usd_per_hour,
         "ttft_s": prediction.ttft_s,
         "tpot_s": prediction.tpot_s,
-        "ttft_margin": _margin(prediction.ttft_s, model.slo.ttft_s),
-        "tpot_margin": _margin(prediction.tpot_s, model.slo.tpot_s),
+        "ttft_margin": margin(prediction.ttft_s, model.slo.ttft_s),
+        "tpot_margin": margin(prediction.tpot_s, model.slo.tpot_s),
         "prediction_source": prediction.source,
     }
-
-
-def _margin(predicted_s: float, target_s: float) -> float | None:
-    """Return the unused share of a latency target; None where the phase has no such latency."""
-    return 1.0 - predicted_s / target_s if predicted_s > 0 else None
 
 
 def _baseline(peer: AllocationPlan) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from coral_solver.domain.hardware import PoolScaling
+from coral_solver.planning.usage import token_prices
+from coral_solver.report.peers import PeerRow, peer_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,11 +20,6 @@ if TYPE_CHECKING:
     from coral_solver.domain.hardware import GpuPool
     from coral_solver.domain.plan import PlanningProblem, Policy
     from coral_solver.domain.workload import ServedModel
-
-SECONDS_PER_HOUR = 3600.0
-TOKENS_PER_MILLION = 1e6
-SAME_RATE = 1e-6
-"""Rates in req/s that differ by less than this count as equal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,35 +152,6 @@ class InstanceGroup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PeerRow:
-    """One way to plan, in the numbers that ways are compared by.
-
-    Attributes
-    ----------
-    name
-        Name of the peer; empty for the plan itself.
-    status
-        How its solve ended.
-    rent_usd_per_hour
-        Rent, without starting charges: in those a peer pays for what only Coral has running.
-    unmet_req_per_s
-        Demand of all models that is not served.
-    least_served_share
-        Smallest share of its demand that any model gets; 1 where nobody asks for anything.
-    rent_ratio
-        Its rent over the plan's; None where the two do not serve the same, so that their rents
-        do not compare, or where the plan costs nothing.
-    """
-
-    name: str
-    status: str
-    rent_usd_per_hour: float
-    unmet_req_per_s: float
-    least_served_share: float
-    rent_ratio: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFigures:
     """Everything that a report shows of a plan, besides the template frontiers.
 
@@ -241,7 +209,7 @@ def report_figures(problem: PlanningProblem, document: Mapping[str, Any]) -> Rep
             for outcome in document["models"]
         ),
         groups=_groups(instances, models),
-        peers=_peers(document),
+        peers=peer_rows(document),
         idle_rent_usd_per_hour=max(0.0, document["rent_usd_per_hour"] - rent),
     )
 
@@ -276,10 +244,8 @@ def _model_cost(
     policy: Policy,
 ) -> ModelCost:
     served = max(0.0, outcome["demand_req_per_s"] - outcome["unmet_req_per_s"])
-    per_hour = served * SECONDS_PER_HOUR / TOKENS_PER_MILLION
-    output = per_hour * model.workload.output_tokens.mean_tokens
-    total = output + per_hour * model.workload.input_tokens.mean_tokens
     usd = outcome["usd_per_hour"]
+    prices = token_prices(model.workload, served, usd)
     low, high = _capacity_bar(instances, policy.robustness)
     return ModelCost(
         model_id=outcome["model"],
@@ -290,8 +256,8 @@ def _model_cost(
         capacity_low_req_per_s=low,
         capacity_high_req_per_s=high,
         usd_per_hour=usd,
-        usd_per_million_tokens=usd / total if total > 0 else None,
-        usd_per_million_output_tokens=usd / output if output > 0 else None,
+        usd_per_million_tokens=prices.all_tokens,
+        usd_per_million_output_tokens=prices.output_tokens,
         gpus=sum(instance["gpus"] for instance in instances),
         instances=len(instances),
         reason=outcome["reason"],
@@ -370,39 +336,3 @@ def _parallelism(instance: Mapping[str, Any]) -> str:
         layers = "+".join(str(count) for count in instance["layers_per_stage"])
         parts.append(f"PP {instance['pipeline_parallel']} ({layers} layers)")
     return ", ".join(parts)
-
-
-def _peers(document: Mapping[str, Any]) -> tuple[PeerRow, ...]:
-    rent = document["rent_usd_per_hour"]
-    demand = {model["model"]: model["demand_req_per_s"] for model in document["models"]}
-    unmet = sum(document["unmet_req_per_s"].values())
-    plan = PeerRow(
-        name="",
-        status=document["status"],
-        rent_usd_per_hour=rent,
-        unmet_req_per_s=unmet,
-        least_served_share=_least_share(document["unmet_req_per_s"], demand),
-        rent_ratio=1.0 if rent > 0 else None,
-    )
-    peers = []
-    for name, peer in document["baselines"].items():
-        peer_unmet = sum(peer["unmet_req_per_s"].values())
-        is_comparable = rent > 0 and abs(peer_unmet - unmet) <= SAME_RATE
-        peers.append(
-            PeerRow(
-                name=name,
-                status=peer["status"],
-                rent_usd_per_hour=peer["rent_usd_per_hour"],
-                unmet_req_per_s=peer_unmet,
-                least_served_share=_least_share(peer["unmet_req_per_s"], demand),
-                rent_ratio=peer["rent_usd_per_hour"] / rent if is_comparable else None,
-            )
-        )
-    return (plan, *sorted(peers, key=lambda peer: (peer.rent_usd_per_hour, peer.name)))
-
-
-def _least_share(unmet: Mapping[str, float], demand: Mapping[str, float]) -> float:
-    return min(
-        (1.0 - unmet.get(model_id, 0.0) / rate for model_id, rate in demand.items() if rate > 0),
-        default=1.0,
-    )

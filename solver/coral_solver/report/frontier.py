@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coral_solver.allocation.template_table import tables_by_phase
-from coral_solver.domain.hardware import configs_on_offer
-from coral_solver.report.figures import SECONDS_PER_HOUR, hardware_in_words
+from coral_solver.domain.hardware import cheapest_usd_per_hour, configs_on_offer
+from coral_solver.planning.usage import SECONDS_PER_HOUR
+from coral_solver.report.figures import hardware_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from coral_solver.allocation.source import TemplateSource
-    from coral_solver.domain.hardware import GpuPool, NodeConfig
     from coral_solver.domain.plan import PlanningProblem
 
 GRID_CELLS = 110
@@ -104,7 +104,10 @@ def template_frontiers(
     """
     configs = configs_on_offer(problem.pools, whole_nodes_only=whole_nodes_only)
     prices = np.array(
-        [_cheapest_usd_per_hour(config, problem.pools, whole_nodes_only) for config in configs]
+        [
+            cheapest_usd_per_hour(config, problem.pools, whole_nodes_only=whole_nodes_only)
+            for config in configs
+        ]
     )
     found = []
     for model in problem.models:
@@ -132,18 +135,6 @@ def template_frontiers(
                 )
             )
     return tuple(found)
-
-
-def _cheapest_usd_per_hour(
-    config: NodeConfig, pools: Sequence[GpuPool], whole_nodes_only: bool
-) -> float:
-    return min(
-        pool.gpu_usd_per_hour() * config.gpu_count
-        for pool in pools
-        if (pool.key.gpu, pool.key.link) == (config.gpu, config.link)
-        and pool.key.gpus_per_node >= config.gpu_count
-        and not (whole_nodes_only and pool.key.gpus_per_node > config.gpu_count)
-    )
 
 
 def _staircase(capacity: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[np.int64]:

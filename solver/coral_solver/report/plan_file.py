@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from coral_solver.domain.errors import InvalidInputError
 from coral_solver.domain.hardware import NodeConfig
@@ -18,90 +15,14 @@ from coral_solver.domain.template import (
 )
 from coral_solver.domain.workload import Phase
 from coral_solver.planning.facts import WITHOUT_TEMPLATE, InstanceFacts, PlanFacts
-from coral_solver.report.document import DOCUMENT_VERSION
+from coral_solver.report.plan_schema import first_faults, plan_record, version_faults
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from coral_solver.domain.hardware import GpuPool
-
-MOST_FAULTS = 5
-"""Faults of a file that are named; a foreign file would have dozens."""
-
-
-_Amount = Annotated[FiniteFloat, Field(ge=0)]
-
-
-class _Record(BaseModel):
-    """Keys may be added within a version: what is not known is left alone."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=False)
-
-
-class _Level(_Record):
-    level: str
-    sense: str
-    value: FiniteFloat
-    bound: float | None = None
-    gap: float | None = None
-
-
-class _Slice(_Record):
-    pool: str
-    node: str | None
-    gpu: str
-    gpus: int = Field(ge=1)
-
-
-class _Engine(_Record):
-    max_model_len_tokens: int
-    max_num_seqs: int
-    max_num_batched_tokens: int
-    gpu_memory_utilization: float
-
-
-class _Instance(_Record):
-    name: str
-    model: str
-    phase: str
-    template: str
-    pool: str
-    nodes: tuple[str | None, ...]
-    gpu: str
-    gpus: int = Field(ge=1)
-    capacity_req_per_s: _Amount
-    usd_per_hour: _Amount
-    region: str = ""
-    slices: tuple[_Slice, ...] = ()
-    tensor_parallel: int | None = None
-    layers_per_stage: tuple[int, ...] = ()
-    engine: _Engine | None = None
-    ttft_s: float = 0.0
-    tpot_s: float = 0.0
-    prediction_source: str = ""
-    error_share: float | None = None
-
-
-class _Model(_Record):
-    model: str
-    demand_req_per_s: _Amount
-    capacity_req_per_s: _Amount
-    unmet_req_per_s: _Amount
-    usd_per_hour: _Amount
-    reason: str
-
-
-class _Plan(_Record):
-    version: int
-    status: str
-    cost_usd_per_hour: FiniteFloat
-    rent_usd_per_hour: FiniteFloat
-    switching_usd_per_hour: FiniteFloat
-    objective: tuple[_Level, ...]
-    bound_scope: str = ""
-    instances: tuple[_Instance, ...]
-    models: tuple[_Model, ...]
-    opened_nodes: dict[str, int] = Field(default_factory=dict)
+    from coral_solver.domain.plan import PlanningProblem
+    from coral_solver.report.plan_schema import InstanceRecord, LevelRecord, PlanRecord
 
 
 def plan_from_document(document: Mapping[str, Any], where: str) -> PlanFacts:
@@ -170,39 +91,69 @@ def instances_from_document(
             )
         )
     if faults:
-        raise InvalidInputError(_some(faults, where))
+        raise InvalidInputError(first_faults(faults, where))
     return tuple(found)
 
 
-def _plan(document: Mapping[str, Any], where: str) -> _Plan:
-    version = document.get("version")
-    if version is None or "instances" not in document:
-        raise InvalidInputError(
-            [f"{where}: this is no plan: `coral plan ... -o json` writes one, as does the operator"]
-        )
-    if version != DOCUMENT_VERSION:
-        raise InvalidInputError(
-            [
-                f"{where}: a plan of version {version!r}, and this Coral reads version "
-                f"{DOCUMENT_VERSION}: make it again with `coral plan -o json`"
-            ]
-        )
-    try:
-        return _Plan.model_validate(document)
-    except ValidationError as error:
-        faults = [
-            f"{where}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}"
-            for fault in error.errors()
-        ]
-        raise InvalidInputError(_some(faults, where)) from error
+def report_document(
+    document: Mapping[str, Any], where: str, problem: PlanningProblem
+) -> dict[str, Any]:
+    """Return a document as a report reads it: every key is there, and it is for these inputs.
+
+    Parameters
+    ----------
+    document, where
+        As for ``plan_from_document``.
+    problem
+        What it should be a plan for.
+
+    Returns
+    -------
+    dict
+        As ``plan_document`` makes it.
+
+    Raises
+    ------
+    InvalidInputError
+        If the document is no plan, or one for other models or pools; with every problem.
+    """
+    faults = version_faults(document, where)
+    plan = plan_record(document, where)
+    faults += [
+        f"{where}: is not a plan for these files: {text}" for text in _foreign(plan, problem)
+    ]
+    if any(not instance.slices for instance in plan.instances) or any(
+        peer.rent_usd_per_hour is None for peer in plan.baselines.values()
+    ):
+        faults.append(f"{where}: is older than this Coral: make it again with `coral plan -o json`")
+    if faults:
+        raise InvalidInputError(faults)
+    return plan.model_dump(mode="json")
 
 
-def _some(faults: list[str], where: str) -> list[str]:
-    more = len(faults) - MOST_FAULTS
-    return [*faults[:MOST_FAULTS], *([f"{where}: {more} more faults"] if more > 0 else [])]
+def _foreign(plan: PlanRecord, problem: PlanningProblem) -> Iterator[str]:
+    """Yield which models and pools a plan and a problem do not share."""
+    planned = {model.model for model in plan.models}
+    wanted = {model.id for model in problem.models}
+    runs = {instance.model for instance in plan.instances}
+    used = {piece.pool for instance in plan.instances for piece in instance.slices}
+    pools = {pool.name for pool in problem.pools}
+    for name in sorted(wanted - planned):
+        yield f"it has no model {name!r}"
+    for name in sorted((planned | runs) - wanted):
+        yield f"the files have no model {name!r}"
+    for name in sorted(used - pools):
+        yield f"there is no pool {name!r}"
 
 
-def _template(instance: _Instance, pools: Mapping[str, GpuPool]) -> ServingTemplate | None:
+def _plan(document: Mapping[str, Any], where: str) -> PlanRecord:
+    faults = version_faults(document, where)
+    if faults:
+        raise InvalidInputError(faults)
+    return plan_record(document, where)
+
+
+def _template(instance: InstanceRecord, pools: Mapping[str, GpuPool]) -> ServingTemplate | None:
     """Rebuild a template of the ``vllm`` space: one slice a stage. None if it is none."""
     engine, layers = instance.engine, instance.layers_per_stage
     if engine is None or instance.tensor_parallel is None or not layers:
@@ -237,9 +188,9 @@ def _template(instance: _Instance, pools: Mapping[str, GpuPool]) -> ServingTempl
     )
 
 
-def _facts(plan: _Plan) -> PlanFacts:
+def _facts(plan: PlanRecord) -> PlanFacts:
     return PlanFacts(
-        status=plan.status,
+        status=str(plan.status),
         cost_usd_per_hour=plan.cost_usd_per_hour,
         rent_usd_per_hour=plan.rent_usd_per_hour,
         switching_usd_per_hour=plan.switching_usd_per_hour,
@@ -257,7 +208,7 @@ def _facts(plan: _Plan) -> PlanFacts:
     )
 
 
-def _instance(instance: _Instance) -> InstanceFacts:
+def _instance(instance: InstanceRecord) -> InstanceFacts:
     pools = tuple(instance.pool.split("+"))
     by_pool: dict[str, int] = {}
     for piece in instance.slices:
@@ -279,15 +230,13 @@ def _instance(instance: _Instance) -> InstanceFacts:
     )
 
 
-def _level(level: _Level) -> ObjectiveLevel:
+def _level(level: LevelRecord) -> ObjectiveLevel:
     # Without a bound nothing is proven: the trivial one of each sense.
-    bound = level.bound
-    if bound is None or not math.isfinite(bound):
-        bound = 1.0 if level.sense == "max" else 0.0
+    trivial = 1.0 if level.sense == "max" else 0.0
     return ObjectiveLevel(
         level=level.level,
         sense=level.sense,
         value=level.value,
-        bound=bound,
+        bound=level.bound if level.bound is not None else trivial,
         gap=level.gap if level.gap is not None else 1.0,
     )

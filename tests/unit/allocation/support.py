@@ -287,6 +287,11 @@ def _served(rates: dict[tuple[str, str, str], float], model_id: str, sum_regions
     )
 
 
+def levels(plan: object) -> dict[str, float]:
+    """Return the values of a plan's levels by name."""
+    return {level.level: level.value for level in plan.objective}  # type: ignore[attr-defined]
+
+
 def shares_of(plan: object) -> list[float]:
     """Return the served shares of a plan, ascending."""
     return sorted(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from tests.unit.allocation.support import running
 
 from coral_solver.allocation.allocate import allocate
 from coral_solver.allocation.options import AllocationOptions
+from coral_solver.allocation.solver import MipResult, MipStatus
 from coral_solver.baselines.flat import FlatLimits, flat
 from coral_solver.catalog import PriceSheet, paper_setup
-from coral_solver.domain.errors import InvalidInputError
+from coral_solver.domain.errors import InvalidInputError, SolverError
 from coral_solver.domain.hardware import PoolNode, PoolScaling
 from coral_solver.domain.plan import PlanningProblem, SolveStatus
 from coral_solver.domain.template import PlacementSpace
@@ -66,6 +68,18 @@ def test_a_demand_that_cannot_be_met_has_no_solution():
     assert plan.status is SolveStatus.NO_SOLUTION
     assert plan.instances == ()
     assert plan.outcomes[0].reason == "CapacityShort"
+
+
+def test_what_a_broken_solver_returns_is_no_plan(monkeypatch):
+    # Every variable at 1: each phase has a replica of one stage and one of two, all of them on
+    # every kind of node, and there is one node of a kind.
+    def broken(program, *_cost, **_limits):
+        return MipResult(status=MipStatus.OPTIMAL, values=np.ones(len(program.lower)), bound=0.0)
+
+    monkeypatch.setattr("coral_solver.baselines.flat.solve_mip", broken)
+    limits = FlatLimits(max_nodes=2, rho=12.0, copies=1)
+    with pytest.raises(SolverError, match="no node left"):
+        flat(small(1, "phi-4-14b", nodes=1), limits=limits, options=OPTIONS)
 
 
 def test_everything_that_the_program_does_not_know_is_refused_at_once():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -146,6 +145,7 @@ def test_a_cache_that_cannot_be_written_or_read_does_not_stop_a_plan(
     taken = tmp_path / "taken"
     taken.write_text("not a folder", encoding="utf-8")
     assert coral(*arguments, "--cache-dir", taken).exit_code == 0
+    assert coral(*arguments, "--cache-dir", taken / "below").exit_code == 0
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     coral(*arguments, "--cache-dir", template_cache)
@@ -157,13 +157,23 @@ def test_a_cache_that_cannot_be_written_or_read_does_not_stop_a_plan(
     assert '"OPTIMAL"' in done.stdout
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_cache_folder_does_not_stop_a_plan(coral: Coral, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    done = coral(
-        "plan", "-f", SERVICES, "--inventory", INVENTORY, "--no-baselines", "--cache-dir", tmp_path
-    )
+def test_a_cache_whose_files_are_folders_does_not_stop_a_plan(
+    coral: Coral, tmp_path: Path, template_cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Nobody can write these, whatever the rights: the tests may run as root.
+    arguments = ["plan", "-f", SERVICES, "--inventory", INVENTORY, "--no-baselines", "-o", "json"]
+    coral(*arguments, "--cache-dir", template_cache)
+    names = {path.name for path in template_cache.rglob("*.templates")}
+    assert names
+    for name in names:
+        (tmp_path / name).mkdir()
+    caplog.clear()
+    done = coral(*arguments, "--cache-dir", tmp_path)
     assert done.exit_code == 0
+    assert '"OPTIMAL"' in done.stdout
+    assert "cannot be read and is ignored" in caplog.text
+    assert "cannot be written" in caplog.text
+    assert {path.name for path in tmp_path.iterdir()} == names  # no half-written file is left
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "0.001", "nan", "soon", ""])

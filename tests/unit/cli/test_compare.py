@@ -144,7 +144,7 @@ def test_an_operators_plan_is_compared_and_can_be_in_force(
     assert coral("compare", manifest, today, "--exit-code").exit_code == 0
     done = coral(
         "explain", "-f", SERVICES, "--inventory", INVENTORY, "--cache-dir", template_cache,
-        "--plan", manifest, "--budget", "0", "-o", "json",
+        "--plan", manifest, "--stop-after", "0", "-o", "json",
     )  # fmt: skip
     assert json.loads(done.stdout)["plan"]["switching_usd_per_hour"] == 0
 

@@ -108,15 +108,15 @@ def test_the_text_about_a_shortage_names_what_helps(coral: Coral, scarce: list[s
 def test_no_time_leaves_the_plan_and_says_what_was_not_asked(
     coral: Coral, arguments: list[str]
 ) -> None:
-    done = coral("explain", *arguments, "--budget", "0")
+    done = coral("explain", *arguments, "--stop-after", "0")
     assert done.exit_code == 0
-    assert "Without an answer (--budget gives more time):" in done.stdout
+    assert "Without an answer (--stop-after gives more time):" in done.stdout
     assert "what runs" in done.stdout
     assert "if it ran ..." not in done.stdout
 
 
 def test_yaml_is_for_programs_too(coral: Coral, arguments: list[str]) -> None:
-    done = coral("explain", *arguments, "--budget", "0", "-o", "yaml")
+    done = coral("explain", *arguments, "--stop-after", "0", "-o", "yaml")
     assert yaml.safe_load(done.stdout)["solves"] == 1
 
 

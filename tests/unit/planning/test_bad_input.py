@@ -10,67 +10,28 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ortools.math_opt.python import mathopt
+from tests.unit.planning.small_problem import GOOD, OPTIONS, checked, l4_pool, served
 
-from coral_solver.allocation.check import check_plan
-from coral_solver.catalog import model_arch, paper_workload
 from coral_solver.domain.errors import CatalogError, InvalidInputError
 from coral_solver.domain.hardware import (
     CapacityKind,
-    GpuPool,
-    Link,
-    PoolKey,
     PoolNode,
     PoolScaling,
 )
 from coral_solver.domain.plan import PlanningProblem, Policy, SolveStatus
-from coral_solver.domain.workload import ServedModel, ServingMode, Slo
-from coral_solver.planning.planner import Planner, PlanningOptions
+from coral_solver.planning.planner import Planner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from coral_solver.domain.plan import AllocationPlan
 
 NAN, INF = math.nan, math.inf
-
-
-def served(name: str = "llama-3.1-8b", demand_req_per_s: float = 2.0) -> ServedModel:
-    arch = model_arch(name)
-    return ServedModel(
-        id=f"default/chat/{name}",
-        arch=arch,
-        precision=arch.native_precision,
-        slo=Slo(ttft_s=2.0, tpot_s=0.1),
-        workload=paper_workload("azure-conv"),
-        demand_req_per_s=demand_req_per_s,
-        serving=ServingMode.AGGREGATED,
-    )
-
-
-def l4_pool(nodes: int = 4, *, usd: float = 4.6, region: str = "here") -> GpuPool:
-    return GpuPool(
-        key=PoolKey("L4", 4, Link.PCIE, region, CapacityKind.ON_DEMAND),
-        node_usd_per_hour=usd,
-        nodes=tuple(PoolNode(f"{region}-{i:04d}", 4) for i in range(nodes)),
-    )
-
-
-GOOD = PlanningProblem(models=(served(),), pools=(l4_pool(),))
-OPTIONS = PlanningOptions(max_nodes=1, time_limit_s=10.0, with_baselines=False)
 
 
 @pytest.fixture(scope="module")
 def planner() -> Planner:
     """One planner: what it refuses must not spoil what comes after."""
     return Planner(OPTIONS)
-
-
-def checked(planner: Planner, problem: PlanningProblem) -> AllocationPlan:
-    """Plan, and check the plan here, too."""
-    plan = planner.plan(problem).plan
-    check_plan(problem, plan)
-    return plan
 
 
 def with_model(**changes: Any) -> PlanningProblem:
@@ -313,52 +274,6 @@ BAD_OPTIONS = [
 def test_options_that_cannot_mean_anything_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError, match=next(iter(changes))):
         Planner(replace(OPTIONS, **changes)).plan(GOOD)
-
-
-def damage_half(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def damage_empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def damage_foreign(path: Path) -> None:
-    path.write_bytes(b"\x7fELF" + bytes(1000))
-
-
-def damage_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def damage_leftover(path: Path) -> None:
-    """As a process leaves it that is killed half way through a write."""
-    path.rename(path.with_suffix(".part"))
-
-
-@pytest.mark.parametrize(
-    "damage", [damage_half, damage_empty, damage_foreign, damage_folder, damage_leftover]
-)
-def test_a_damaged_cache_gives_the_same_plan(
-    damage: Callable[[Path], None], tmp_path: Path
-) -> None:
-    cached = replace(OPTIONS, cache_dir=tmp_path)
-    before = Planner(cached).plan(GOOD).plan
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert files
-    for path in files:
-        damage(path)
-    after = Planner(cached).plan(GOOD).plan
-    assert replace(after, solve_s=0.0) == replace(before, solve_s=0.0)
-
-
-def test_a_cache_folder_that_is_a_file_is_no_fault(tmp_path: Path) -> None:
-    taken = tmp_path / "taken"
-    taken.write_text("not a folder", encoding="utf-8")
-    plan = checked(Planner(replace(OPTIONS, cache_dir=taken)), GOOD)
-    assert plan.outcomes[0].reason == "Served"
-    assert taken.read_text(encoding="utf-8") == "not a folder"
 
 
 floats = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from(

@@ -15,7 +15,11 @@ from coral_solver.domain.errors import InvalidInputError
 from coral_solver.domain.template import EngineSettings, ServingTemplate
 from coral_solver.planning.facts import PlanFacts
 from coral_solver.report.document import plan_document
-from coral_solver.report.plan_file import instances_from_document, plan_from_document
+from coral_solver.report.plan_file import (
+    instances_from_document,
+    plan_from_document,
+    report_document,
+)
 
 if TYPE_CHECKING:
     from coral_solver.planning.planner import PlanningResult
@@ -119,6 +123,40 @@ def test_keys_that_a_later_coral_adds_do_not_matter(document: dict[str, Any]) ->
     document["instances"][0]["colour"] = "red"
     document["news"] = {}
     assert plan_from_document(document, "plan.json").instances
+
+
+def test_a_report_reads_what_was_written(document: dict[str, Any]) -> None:
+    given = problem([model()], POOLS)
+    assert report_document(document, "plan.json", given) == document
+    # What a file of the same version may lack is filled in.
+    del document["robustness"], document["instances"][0]["error_share"]
+    read = report_document(document, "plan.json", given)
+    assert read["robustness"] == 0.0
+    assert read["instances"][0]["error_share"] is None
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        _without("slices"),
+        lambda document: document["baselines"].update(
+            old={"status": "OPTIMAL", "cost_usd_per_hour": 1.0, "unmet_req_per_s": {}}
+        ),
+    ],
+)
+def test_a_file_that_is_too_old_to_draw_is_no_report(document: dict[str, Any], edit: Any) -> None:
+    edit(document)
+    with pytest.raises(InvalidInputError, match="is older than this Coral"):
+        report_document(document, "plan.json", problem([model()], POOLS))
+    assert plan_from_document(document, "plan.json").instances
+
+
+def test_a_report_is_of_the_plan_of_its_inputs(document: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        report_document(document, "plan.json", problem([model("b")], POOLS[:1]))
+    text = " ".join(refused.value.problems)
+    for said in ("it has no model 'ns/svc/b'", "have no model 'ns/svc/a'", "there is no pool"):
+        assert said in text
 
 
 def test_a_foreign_file_has_its_first_faults_named_and_the_rest_counted() -> None:
