@@ -9,7 +9,7 @@ from coral_solver.allocation.cheapest import CheapestSearch
 from coral_solver.allocation.columns import target_req_per_s
 from coral_solver.allocation.coupling import Coupling
 from coral_solver.allocation.decision import standing
-from coral_solver.allocation.fixed_program import Fix, FixedProgram, open_program
+from coral_solver.allocation.fixed_program import FixedProgram, Settled
 from coral_solver.allocation.master import Relaxation
 from coral_solver.allocation.objective import (
     BUDGET_LEVEL,
@@ -19,16 +19,12 @@ from coral_solver.allocation.objective import (
     weight,
 )
 from coral_solver.allocation.options import SHARE_TOLERANCE
-from coral_solver.allocation.pool import Choice
 from coral_solver.allocation.pricing_problem import Need, PricingProblem
 from coral_solver.allocation.shares import Raise, ShareBounds
-from coral_solver.allocation.solver import MipStatus, solve_mip
+from coral_solver.allocation.solver import MipStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
     from coral_solver.allocation.columns import SearchSpace
     from coral_solver.allocation.incumbent import Incumbent, LevelBounds
@@ -36,7 +32,6 @@ if TYPE_CHECKING:
     from coral_solver.allocation.pool import ColumnPool
     from coral_solver.allocation.pricing_problem import Item
     from coral_solver.allocation.program import Program
-    from coral_solver.allocation.solver import MipResult
 
 _SERVED_SHARE = 0.7
 """Share of the time left that the served levels may take together."""
@@ -94,7 +89,7 @@ class ScarceSearch:
         self._models = relaxation.ground.problem.models
         self._placeable = incumbent.best.space.placeable
         self._classes = priority_classes(relaxation.ground.problem)
-        self._fixes: list[Fix] = []
+        self._settled = Settled(relaxation.ground, incumbent, found)
         self._step_ends_s = 0.0  # in terms of ``time_left_s``
         self._all: SearchSpace | None = None
         for group in self._classes:
@@ -128,7 +123,7 @@ class ScarceSearch:
         limit.run()
         self._pool.add(limit.seen, self._relaxation.pricing)
         items = limit.seen | self._pool.items_of(self._incumbent.best)
-        opened = self._open(self._all or self._pool.space(items))
+        opened = self._settled.open(self._all or self._pool.space(items))
         program, hint = opened.program.copy(), opened.values(self._incumbent.best)
         objective = {}
         for index, served in opened.model.served.items():
@@ -137,12 +132,14 @@ class ScarceSearch:
             program.upper[served] = 1.0
             hint[served] = min(hint[served], 1.0)
         limit_s = self._step_left_s()
-        result = self._solve(opened, program, objective, maximize=True, limit_s=limit_s, hint=hint)
+        result = self._settled.solve(
+            opened, program, objective, maximize=True, limit_s=limit_s, hint=hint
+        )
         bound = limit.value if self._all is None else min(limit.value, result.bound)
         self._found.bounds[BUDGET_LEVEL] = bound
         for index, share in sorted(self._incumbent.rank.shares.items()):
             if index in opened.model.served:
-                self._fixes.append(Fix((index,), share * (1.0 - SHARE_TOLERANCE), 0))
+                self._settled.add([index], share)
         return items
 
     def _serve_by_class(self) -> set[Item]:
@@ -195,34 +192,27 @@ class ScarceSearch:
             if exceptions < 0:
                 self._found.bounds[level] = no_more
                 continue
-            question = Raise(self._floors(), frozenset(free), exceptions)
+            question = Raise(
+                self._settled.floors(sorted(self._placeable)), frozenset(free), exceptions
+            )
             self._found.bounds[level] = max(no_more, self._raise_share(shares, question))
             share = self._reached(question)
             if share > reached * (1.0 + SHARE_TOLERANCE):
                 reached = share
-                self._fixes.append(Fix(free, share * (1.0 - SHARE_TOLERANCE), exceptions))
+                self._settled.add(free, share, exceptions=exceptions)
             if reached >= 1.0:
                 return
 
     def _stuck(self, shares: ShareBounds, members: set[int], share: float) -> set[int]:
         """Return the members that have no more than a share, and are proven to never have."""
         given = self._incumbent.rank.shares
-        floors = self._floors()
+        floors = self._settled.floors(sorted(self._placeable))
         return {
             index
             for index in sorted(members)
             if given[index] <= share
             and shares.is_impossible(Raise(floors, frozenset({index}), 0), share)
         }
-
-    def _floors(self) -> dict[int, float]:
-        """Return by model the share that is settled."""
-        floors = dict.fromkeys(sorted(self._placeable), 0.0)
-        for fix in self._fixes:
-            if fix.exceptions == 0:
-                for index in fix.members:
-                    floors[index] = max(floors[index], fix.share)
-        return floors
 
     def _raise_share(self, shares: ShareBounds, question: Raise) -> float:
         """Raise the smallest share but the exceptions; return what it cannot exceed."""
@@ -244,11 +234,11 @@ class ScarceSearch:
                 return bound
             self._pool.add(items, self._relaxation.pricing)
             space = self._pool.space(items | self._pool.items_of(self._incumbent.best))
-        opened = self._open(space)
+        opened = self._settled.open(space)
         program, least, less = _with_share(opened, question)
         program.lower[least] = share
         shares.add_cuts(program, opened, proof, less)
-        result = self._solve(
+        result = self._settled.solve(
             opened, program, {least: 1.0}, maximize=True, limit_s=self._step_left_s()
         )
         if result.status is MipStatus.INFEASIBLE:
@@ -258,13 +248,13 @@ class ScarceSearch:
     def _try_shares(self, shares: ShareBounds, question: Raise, bound: float) -> None:
         """Look for plans at shares between what is reached and what may be possible."""
         items = shares.seen() | self._pool.items_of(self._incumbent.best)
-        opened = self._open(self._pool.space(items))
+        opened = self._settled.open(self._pool.space(items))
         top = bound
         share = bound * (1.0 - _CLOSE * self._gap)
         while top > self._reached(question) * (1.0 + self._gap) and self._step_left_s() > 0:
             program, least, _ = _with_share(opened, question)
             program.lower[least] = share
-            result = self._solve(opened, program, {}, limit_s=_TRY_SHARE * self._step_s)
+            result = self._settled.solve(opened, program, {}, limit_s=_TRY_SHARE * self._step_s)
             if result.values is None:
                 top = share
             share = 0.5 * (top + self._reached(question))
@@ -278,13 +268,13 @@ class ScarceSearch:
         """Grant wishes and lower the cost; shares stay as they are."""
         best = self._incumbent.best
         items = seen | self._pool.items_of(best)
-        opened = self._open(self._all or self._pool.space(items))
+        opened = self._settled.open(self._all or self._pool.space(items))
         for position, group in enumerate(self._classes):
             limit_s = self._time_left_s() / (len(self._classes) - position + 1)
             self._grant_wishes(opened, group, limit_s=limit_s)
         self._progress("cheapest plan")
         if self._all is not None:
-            result = self._solve(
+            result = self._settled.solve(
                 opened,
                 opened.program,
                 opened.model.cost,
@@ -333,7 +323,7 @@ class ScarceSearch:
             return
         self._progress(group.wishes_level)
         hint = opened.values(self._incumbent.best)
-        result = self._solve(opened, opened.program, terms, limit_s=limit_s, hint=hint)
+        result = self._settled.solve(opened, opened.program, terms, limit_s=limit_s, hint=hint)
         if self._all is not None:
             self._found.bounds[group.wishes_level] = max(
                 self._found.bounds[group.wishes_level], constant + result.bound
@@ -341,33 +331,6 @@ class ScarceSearch:
         values = opened.values(self._incumbent.best)
         reached = sum(value * values[variable] for variable, value in terms.items())
         opened.program.add_row(terms.items(), upper=reached + SHARE_TOLERANCE)
-
-    def _open(self, space: SearchSpace) -> FixedProgram:
-        return open_program(space, self._fixes, self._ground.problem.policy.budget_usd_per_hour)
-
-    def _solve(
-        self,
-        opened: FixedProgram,
-        program: Program,
-        objective: Mapping[int, float],
-        *,
-        limit_s: float,
-        hint: NDArray[np.float64] | None = None,
-        maximize: bool = False,
-    ) -> MipResult:
-        """Solve one program and remember its plan if it is the best so far."""
-        result = solve_mip(
-            program,
-            objective,
-            maximize=maximize,
-            time_limit_s=limit_s,
-            relative_gap=self._gap,
-            hint=hint,
-        )
-        if result.values is not None:
-            self._found.solved = True
-            self._incumbent.consider(Choice(opened.space, opened.model.decision(result.values)))
-        return result
 
     def _zero_members(self, group: PriorityClass) -> list[int]:
         """Return the models with templates and a demand that nothing free can serve now."""

@@ -32,6 +32,7 @@ from coral_solver.allocation.model import PlanModel
 from coral_solver.allocation.options import AllocationOptions
 from coral_solver.allocation.pool import ColumnPool
 from coral_solver.allocation.pricing_problem import Need, PricingProblem
+from coral_solver.allocation.scarce import ScarceSearch
 from coral_solver.allocation.solver import MipResult, MipStatus, solve_mip
 from coral_solver.allocation.table_pricer import TablePricer
 from coral_solver.domain.errors import SolverError
@@ -339,3 +340,33 @@ def test_a_pricer_that_gives_up_does_not_lose_what_is_known(monkeypatch):
     search.run()
     assert search.best is not None
     assert search.bound <= known.bound * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ever_wider_programs_prove_the_same_cost(monkeypatch, seed):
+    exact = solved(seed)
+    if exact is None:
+        return  # GPUs are short
+    monkeypatch.setattr(cheapest, "_WIDTHS", (1, 2, 4, 60_000))
+    relaxation = relaxation_of(*random_instance(seed))
+    widened = search_of(relaxation)
+    widened.run()
+    assert widened.bound == pytest.approx(exact[3].bound, rel=2e-6)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3, 4, 6, 7, 9, 11])  # the others take seconds each
+def test_served_levels_are_solved_by_the_program_with_the_bound_in_it(monkeypatch, seed):
+    # Without a guess at the shares, every plan comes from the program that the cuts are rows of.
+    given, offered, options = random_instance(seed)
+    options = replace(options, relative_gap=1e-3)
+    short = replace(
+        given,
+        models=tuple(replace(m, demand_req_per_s=4 * m.demand_req_per_s) for m in given.models),
+    )
+    listed = allocate(short, offered, options=options)
+    monkeypatch.setattr(pool_module, "_EVERYTHING", 0)
+    monkeypatch.setattr(ScarceSearch, "_try_shares", lambda *_: None)
+    priced = allocate(short, offered, options=options)
+    first = listed.objective[0].value
+    assert priced.objective[0].value == pytest.approx(first, rel=2e-3, abs=1e-9)
+    assert priced.objective[0].gap <= 1.01e-3
