@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from coral_solver.allocation.pricing_problem import Item
     from coral_solver.allocation.program import Program
 
-_SERVED_SHARE = 0.7
+_SERVED_SHARE = 0.8
 """Share of the time left that the served levels may take together."""
 
-_STEP_SHARE = 0.4
+_STEP_SHARE = 0.6
 """Share of what is left of that which one step may take: the worst off come first."""
 
 _BOUND_SHARE = 0.4
@@ -44,6 +44,8 @@ _BOUND_SHARE = 0.4
 
 _TRY_SHARE = 0.15
 """Share of a step's time for one attempt at a certain share."""
+
+_MOST_TRIES = 3
 
 _CLOSE = 0.2
 """Share of the gap by which a bound may miss what there is."""
@@ -251,7 +253,10 @@ class ScarceSearch:
         opened = self._settled.open(self._pool.space(items))
         top = bound
         share = bound * (1.0 - _CLOSE * self._gap)
-        while top > self._reached(question) * (1.0 + self._gap) and self._step_left_s() > 0:
+        for _ in range(_MOST_TRIES):
+            is_close = top <= self._reached(question) * (1.0 + self._gap)
+            if is_close or self._step_left_s() <= 0:
+                return
             program, least, _ = _with_share(opened, question)
             program.lower[least] = share
             result = self._settled.solve(opened, program, {}, limit_s=_TRY_SHARE * self._step_s)
