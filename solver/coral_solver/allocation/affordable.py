@@ -10,6 +10,8 @@ from coral_solver.allocation.frontiers import summed
 from coral_solver.domain.pricing import Allowance
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from coral_solver.allocation.ground import Ground
@@ -37,6 +39,7 @@ def affordable_items(
     answers: dict[Block, Answer],
     slack: float,
     limit: int,
+    time_left_s: Callable[[], float] = lambda: np.inf,
 ) -> list[Item] | None:
     """Return every template that may be in a plan which costs no more than a bound and a slack.
 
@@ -53,11 +56,13 @@ def affordable_items(
         What the plan may cost above that evaluation's bound.
     limit
         Most items to return.
+    time_left_s
+        Tells what is left of the time.
 
     Returns
     -------
     list of Item, or None
-        None if there are more than ``limit``.
+        None if there are more than ``limit``, or if the time is over.
     """
     items: list[Item] = []
     for block, answer in answers.items():
@@ -80,7 +85,7 @@ def affordable_items(
                             limit - len(items),
                         )
                     )
-                    if found is None:
+                    if found is None or time_left_s() <= 0:
                         return None
                     items += pricing.remember(block.model, phase, offer, found)
     return items

@@ -101,7 +101,11 @@ class CheapestSearch:
         self._raise_bound()
         if self.impossible:
             return
-        self._solve({item for _, plan in self._master.plans() for item, _ in plan.items})
+        self._solve(self._items_of_plans())
+        while self._master.is_cut and self.best is not None and not self._is_proven():
+            # Now that there is a plan, the rest of the time is for the bound.
+            self._raise_bound()
+            self._solve(self._items_of_plans())
         for slack in _WIDER_SLACKS:
             if self.best is None and self._time_left_s() > 0:
                 items = self._affordable(slack * self.bound)
@@ -109,6 +113,9 @@ class CheapestSearch:
                     self._solve(items)
         if self.best is not None and not self._is_proven():
             self._prove()
+
+    def _items_of_plans(self) -> set[Item]:
+        return {item for _, plan in self._master.plans() for item, _ in plan.items}
 
     def _raise_bound(self) -> None:
         """Search the best duals; where GPUs are short in any mix of plans, find out if always."""
@@ -175,6 +182,7 @@ class CheapestSearch:
                 best.answers,
                 slack,
                 most,
+                self._time_left_s,
             )
         except SolverError:  # a pricer without a library gives up where too much is alike
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +14,7 @@ from coral_solver.allocation.source import PricedSource
 from coral_solver.allocation.supply import build_supplies
 from coral_solver.allocation.table_pricer import TablePricer
 from coral_solver.allocation.template_table import tables_by_phase
+from coral_solver.domain.errors import SolverError
 from coral_solver.domain.hardware import configs_on_offer
 from coral_solver.domain.pricing import Allowance, Room
 from coral_solver.domain.workload import Phase
@@ -94,8 +96,9 @@ class KnownTemplates:
         for pricer in self.pricers.values():
             for gpu in {config.gpu for config in pricer.configs}:
                 prices = [float(config.gpu != gpu) for config in pricer.configs]
-                counts, _ = _cheapest(pricer, np.array(prices))
-                found |= {pricer.configs[i].gpu for i in np.flatnonzero(counts).tolist()}
+                with suppress(SolverError):  # a pricer that cannot tell: nothing is said of it
+                    counts, _ = _cheapest(pricer, np.array(prices))
+                    found |= {pricer.configs[i].gpu for i in np.flatnonzero(counts).tolist()}
         return frozenset(found)
 
     @cached_property
@@ -104,8 +107,9 @@ class KnownTemplates:
         smallest: dict[Phase, tuple[float, str]] = {}
         for phase, pricer in self.pricers.items():
             sizes = np.array([float(config.gpu_count) for config in pricer.configs])
-            counts, gpus = _cheapest(pricer, sizes)
-            smallest[phase] = gpus, _in_words(counts, pricer.configs)
+            with suppress(SolverError):
+                counts, gpus = _cheapest(pricer, sizes)
+                smallest[phase] = gpus, _in_words(counts, pricer.configs)
         ways = []
         if Phase.WHOLE in smallest:
             ways.append(smallest[Phase.WHOLE])
@@ -114,7 +118,7 @@ class KnownTemplates:
             words = f"{prefill[1]} for prefill and {decode[1]} for decode"
             ways.append((prefill[0] + decode[0], words))
         if not ways:
-            return ""
+            return "some GPUs"
         fewest, example = min(ways)
         return f"{fewest:.0f} GPU{'s' if fewest > 1 else ''}, for example {example}"
 
@@ -284,9 +288,17 @@ def _places(
             found[model, phase] = tuple(
                 index
                 for index in range(len(offers))
-                if len(pricer.staircase(prices, rooms[model][index], 0.0).cost)
+                if _may_fit(pricer, prices, rooms[model][index])
             )
     return found
+
+
+def _may_fit(pricer: TemplatePricer, prices: NDArray[np.float64], room: Room) -> bool:
+    """Return whether some template fits; true too where the pricer cannot tell."""
+    try:
+        return len(pricer.staircase(prices, room, 0.0).cost) > 0
+    except SolverError:
+        return True
 
 
 def _with_partner_phase(
@@ -328,7 +340,7 @@ def _cheapest(
     """Return what the cheapest template takes, on any number of nodes, and its cost."""
     size = len(pricer.configs)
     room = Room(units=np.eye(size, dtype=np.int64), slots=np.full(size, 1 << 30))
-    found = pricer.staircase(prices, room, float("inf"))
+    found = pricer.staircase(prices, room, 0.0)
     return found.counts[0], float(found.cost[0])
 
 

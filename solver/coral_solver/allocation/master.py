@@ -84,6 +84,8 @@ class Master:
         The highest bound so far.
     is_short
         Whether even a mix of the plans so far needs more GPUs than there are.
+    is_cut
+        Whether rounds ended early, so that something else has time too; there is some left.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Master:
         self._columns: dict[Block, dict[BlockPlan, Use]] = {b: {} for b in pricing.blocks}
         self.best = self.evaluate(coupling.start())
         self.is_short = False
+        self.is_cut = False
 
     def converge(self, shortage_costs: NDArray[np.float64], *, enough: float = np.inf) -> None:
         """Raise the bound until it is the master's value, is enough, or the time is over.
@@ -106,22 +109,48 @@ class Master:
         enough
             A bound at which to stop.
         """
+        # A round that takes searches takes its time: some must be left for finding a plan.
+        stop_s = self._time_left_s() / 2 if self._pricing.is_searching else -np.inf
         for _ in range(_MOST_ROUNDS):
-            if self.best.bound >= enough:
+            left_s = self._time_left_s()
+            self.is_cut = 0.0 < left_s < stop_s
+            if self.best.bound >= enough or self.is_cut:
                 return
-            mix = self._mix(shortage_costs)
-            if mix is None:
+            duals = self._next_duals(shortage_costs)
+            if duals is None:
                 return
-            self.is_short = mix.shortage > _SHORT
-            if mix.value - self.best.bound <= _CONVERGED * abs(mix.value):
-                return
-            duals = _WEIGHT_OF_BEST * self.best.duals + (1.0 - _WEIGHT_OF_BEST) * mix.duals
             try:
                 found = self.evaluate(duals)
             except SolverError:  # a pricer without a library gives up where too much is alike
                 return
             if found.bound > self.best.bound:
                 self.best = found
+
+    def _next_duals(self, shortage_costs: NDArray[np.float64]) -> NDArray[np.float64] | None:
+        """Return duals to ask for a bound at; None where there is nothing more to learn.
+
+        Where every question takes a search, they are the best ones for the templates that are
+        known so far: rounds over these take no time, and few rounds with searches are left.
+        """
+        center = self.best
+        for turn in range(_MOST_ROUNDS):
+            mix = self._mix(shortage_costs)
+            if mix is None:
+                return None
+            self.is_short = mix.shortage > _SHORT
+            if mix.value - self.best.bound <= _CONVERGED * abs(mix.value):
+                return None
+            duals = _WEIGHT_OF_BEST * center.duals + (1.0 - _WEIGHT_OF_BEST) * mix.duals
+            if not self._pricing.is_searching:
+                return duals
+            if turn == 0:
+                center = self._answer(center.duals, known_only=True)
+            if mix.value - center.bound <= _CONVERGED * abs(mix.value):
+                break
+            found = self._answer(duals, known_only=True)
+            if found.bound > center.bound:
+                center = found
+        return center.duals
 
     def plans(self) -> Iterator[tuple[Block, BlockPlan]]:
         """Yield all plans so far."""
@@ -136,8 +165,11 @@ class Master:
 
     def evaluate(self, duals: NDArray[np.float64]) -> Evaluation:
         """Return the bound at some duals, and remember the plans."""
+        return self._answer(duals, known_only=False)
+
+    def _answer(self, duals: NDArray[np.float64], *, known_only: bool) -> Evaluation:
         duals = self._coupling.with_flow(duals)
-        answers = self._pricing.solve(self._coupling.prices(duals))
+        answers = self._pricing.solve(self._coupling.prices(duals), known_only=known_only)
         shared, size = self._coupling.shared_part(duals)
         values = [answer.value for answer in answers.values()]
         bound = shared + float(sum(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from coral_solver.allocation.columns import column_of, space_of
 from coral_solver.allocation.dominance import undominated
+from coral_solver.domain.errors import SolverError
 from coral_solver.domain.pricing import Allowance, PricedTemplates
 
 if TYPE_CHECKING:
@@ -62,11 +64,33 @@ class ColumnPool:
                 )
 
     def add_cheapest(self, relaxation: Relaxation) -> None:
-        """Add what no other template undercuts where GPUs are not scarce."""
+        """Add what no other template undercuts where GPUs are not scarce, wherever it fits."""
+        pricing = relaxation.pricing
         prices = relaxation.coupling.prices(relaxation.coupling.start())
-        for answer in relaxation.pricing.solve(prices).values():
+        try:
+            answers = pricing.solve(prices)
+        except SolverError:  # a pricer without a library gives up: the others have something
+            answers = {}
+            for block in pricing.blocks:
+                with suppress(SolverError):
+                    answers |= pricing.solve(prices, [block])
+        for answer in answers.values():
             for menu in answer.menus:
-                self.add(menu.items, relaxation.pricing)
+                self.add(menu.items, pricing)
+                self.add(self._elsewhere(menu.items, pricing), pricing)
+
+    def _elsewhere(self, items: Iterable[Item], pricing: PricingProblem) -> list[Item]:
+        """Return the same templates in all other offers that have room for them."""
+        found = []
+        for item in items:
+            taken = pricing.taken[item]
+            for offer in self._ground.places[item.model, item.phase]:
+                other = item._replace(offer=offer)
+                room = self._ground.rooms[item.model][offer]
+                if (taken.counts @ room.units <= room.slots).all():
+                    pricing.taken.setdefault(other, taken)
+                    found.append(other)
+        return found
 
     def items_of(self, choice: Choice) -> set[Item]:
         """Return the items that a decision starts."""

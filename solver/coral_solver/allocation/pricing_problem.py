@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from coral_solver.allocation.frontiers import Menu, paired, summed
 from coral_solver.allocation.knapsack import UNBOUNDED, CoveringItems, cover_frontier
+from coral_solver.allocation.source import SearchingPricer
+from coral_solver.domain.processors import num_threads
 from coral_solver.domain.workload import Phase
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -196,15 +199,47 @@ class PricingProblem:
         self.taken: dict[Item, Taken] = {} if taken is None else taken
         self.blocks = self._blocks()
 
-    def solve(self, prices: Prices, blocks: Iterable[Block] | None = None) -> dict[Block, Answer]:
-        """Return the cheapest plan of each block."""
-        return {
-            block: self._solve_block(block, prices)
-            for block in (self.blocks if blocks is None else blocks)
-        }
+    @property
+    def is_searching(self) -> bool:
+        """Whether a question of some model takes a search."""
+        return any(
+            isinstance(pricer, SearchingPricer)
+            for known in self._ground.known
+            for pricer in known.pricers.values()
+        )
+
+    def solve(
+        self,
+        prices: Prices,
+        blocks: Iterable[Block] | None = None,
+        *,
+        known_only: bool = False,
+    ) -> dict[Block, Answer]:
+        """Return the cheapest plan of each block.
+
+        With ``known_only`` of templates that were found earlier, where finding more of them takes
+        a search: what the plans cost is then no bound.
+        """
+        chosen = list(self.blocks if blocks is None else blocks)
+
+        def answer(block: Block) -> Answer:
+            return self._solve_block(block, prices, known_only=known_only)
+
+        if known_only or not self.is_searching:
+            return {block: answer(block) for block in chosen}
+        # The searches of a block are its own, and compiled.
+        with ThreadPoolExecutor(num_threads()) as threads:
+            return dict(zip(chosen, threads.map(answer, chosen), strict=True))
 
     def _menu(
-        self, model: int, phase: Phase, region: str | None, prices: Prices, need: Need
+        self,
+        model: int,
+        phase: Phase,
+        region: str | None,
+        prices: Prices,
+        need: Need,
+        *,
+        known_only: bool,
     ) -> tuple[tuple[int, ...], Menu]:
         """Return what one phase of a model may take in a region, or in all of them."""
         ground = self._ground
@@ -215,17 +250,9 @@ class PricingProblem:
         )
         items: list[Item] = []
         capacity, cost = [], []
-        for offer in offers:
+        asked = self._ask(model, phase, offers, prices, need.rate_req_per_s, known_only=known_only)
+        for offer, found in asked.items():
             factor = ground.offers[offer].site_factor
-            found = (
-                ground.known[model]
-                .pricers[phase]
-                .staircase(
-                    prices.slices[offer],
-                    ground.rooms[model][offer],
-                    max(need.rate_req_per_s / factor, _LEAST_RATE),
-                )
-            )
             items += self.remember(model, phase, offer, found)
             capacity.append(found.capacity_req_per_s * factor)
             cost.append(found.cost)
@@ -246,6 +273,35 @@ class PricingProblem:
         ]
         return offers, Menu(items, keeps, covers)
 
+    def _ask(
+        self,
+        model: int,
+        phase: Phase,
+        offers: Sequence[int],
+        prices: Prices,
+        rate_req_per_s: float,
+        *,
+        known_only: bool,
+    ) -> dict[int, PricedTemplates]:
+        """Return by offer the templates that are of use at some prices."""
+        ground = self._ground
+        rooms = ground.rooms[model]
+        by_factor: dict[float, list[int]] = defaultdict(list)
+        for offer in offers:
+            by_factor[ground.offers[offer].site_factor].append(offer)
+        found: dict[int, PricedTemplates] = {}
+        for factor, alike in by_factor.items():
+            enough = max(rate_req_per_s / factor, _LEAST_RATE)
+            pricer = ground.known[model].pricers[phase]
+            if isinstance(pricer, SearchingPricer):
+                answers = pricer.staircases(
+                    prices.slices[alike], [rooms[i] for i in alike], enough, known_only=known_only
+                )
+                found |= dict(zip(alike, answers, strict=True))
+            else:
+                found |= {i: pricer.staircase(prices.slices[i], rooms[i], enough) for i in alike}
+        return dict(sorted(found.items()))
+
     def remember(self, model: int, phase: Phase, offer: int, found: PricedTemplates) -> list[Item]:
         """Return the items of priced templates; what they take can be looked up by item."""
         items = [Item(model, phase, offer, handle) for handle in found.handles.tolist()]
@@ -254,7 +310,7 @@ class PricingProblem:
                 self.taken[item] = Taken(found.counts[row], float(found.capacity_req_per_s[row]))
         return items
 
-    def _solve_block(self, block: Block, prices: Prices) -> Answer:
+    def _solve_block(self, block: Block, prices: Prices, *, known_only: bool) -> Answer:
         need = self.need(block.model)
         places: list[tuple[tuple[Phase, ...], str | None]] = []
         if Phase.WHOLE in block.phases:
@@ -266,7 +322,10 @@ class PricingProblem:
             places += [(halves, region) for region in self._regions(block.model)]
         parts = []
         for phases, region in places:
-            found = {p: self._menu(block.model, p, region, prices, need) for p in phases}
+            found = {
+                p: self._menu(block.model, p, region, prices, need, known_only=known_only)
+                for p in phases
+            }
             menus = {phase: menu for phase, (_, menu) in found.items()}
             frontiers = [paired(list(menus.values()), n) for n in range(need.number + 1)]
             parts.append(Part({p: offers for p, (offers, _) in found.items()}, menus, frontiers))

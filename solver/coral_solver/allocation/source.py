@@ -92,6 +92,36 @@ class TemplatePricer(Protocol):
 
 
 @runtime_checkable
+class SearchingPricer(TemplatePricer, Protocol):
+    """A template pricer that searches anew for every question: each one takes its time."""
+
+    def staircases(
+        self,
+        prices: NDArray[np.float64],
+        rooms: Sequence[Room],
+        enough_req_per_s: float,
+        *,
+        known_only: bool = False,
+    ) -> list[PricedTemplates]:
+        """Return the templates of each room that no others undercut, one or several together.
+
+        What copies of others replace at no higher cost, of this room or another, may be left out.
+
+        Parameters
+        ----------
+        prices
+            Shape (rooms, C): price of one slice in each room, not negative.
+        rooms
+            What a template must fit into.
+        enough_req_per_s
+            Capacity beyond it is worth nothing.
+        known_only
+            Look at the templates only that were found earlier: no search, and no proof.
+        """
+        ...
+
+
+@runtime_checkable
 class PricedSource(Protocol):
     """A template source that finds templates by their price itself, without a list of all."""
 

@@ -40,6 +40,9 @@ def cheapest(
     question: Question,
     budget: float,
     weights: NDArray[np.float64],
+    *,
+    horizon: float = 0.0,
+    is_patient: bool = True,
 ) -> tuple[float, Pipelines | None]:
     """Find the cheapest pipeline of at least a rate, if it costs less than a budget.
 
@@ -58,27 +61,26 @@ def cheapest(
     weights
         Shape (R,): prices of what is limited, to start with; what served best is written.
         Zeros are always good.
+    horizon
+        Up to which cost beyond the budget it is worth to know more, if it takes no listing.
+    is_patient
+        Whether a long listing is worth it.
 
     Returns
     -------
-    cost
-        Of the pipeline; the budget if there is none.
+    least
+        What every pipeline costs at least.
     pipeline
-        One pipeline, or None.
-
-    Raises
-    ------
-    TooManyError
-        If limits leave so little that too many pipelines must be looked at.
+        One that costs so much. Where limits leave so little that too many would have to be looked
+        at, ``least`` is a lower bound only, below the budget; the pipeline, if there is one, may
+        cost more.
     """
-    search = _Search(pipelines, stages, target, question, budget)
-    if not search.raise_bound(weights, FEW_TURNS):
-        try:
-            search.list_rest(weights, FEW_LISTED)
-        except TooManyError:
-            if not search.raise_bound(weights, MANY_TURNS):
-                search.list_rest(weights, MOST_LISTED)
-    return (budget, None) if search.found is None else (search.cost, search.found)
+    search = _Search(pipelines, stages, target, question, budget, max(budget, horizon))
+    if not search.raise_bound(weights, FEW_TURNS) and not search.list_rest(weights, FEW_LISTED):
+        is_settled = search.raise_bound(weights, MANY_TURNS)
+        if not is_settled and not (is_patient and search.list_rest(weights, MOST_LISTED)):
+            return min(search.bound, search.cost), search.found
+    return (max(budget, search.cost) if search.found is None else search.cost), search.found
 
 
 class _Search:
@@ -91,14 +93,16 @@ class _Search:
         target: float,
         question: Question,
         budget: float,
+        horizon: float,
     ) -> None:
         finite = question.prices[np.isfinite(question.prices)]
         dearest = pipelines.max_nodes * float(finite.max(initial=0.0))
         self._pipelines = pipelines
         self._stages, self._target, self._question = stages, target, question
         self._least_window = max(dearest * 1e-6, LEAST_RATE)
-        self._bound = -np.inf
-        self.cost = min(budget, np.nextafter(dearest * (1 + 1e-9), np.inf))
+        self._budget = budget
+        self.bound = -np.inf
+        self.cost = min(horizon, np.nextafter(dearest * (1 + 1e-9), np.inf))
         self.found: Pipelines | None = None
 
     def raise_bound(self, weights: NDArray[np.float64], turns: int) -> bool:
@@ -118,12 +122,15 @@ class _Search:
                 return True
             used = used_up(found.nodes, found.sizes, question.rows).sum(axis=(0, 1))
             bound = least - offset
-            if bound > self._bound:
-                self._bound = bound
+            if bound > self.bound:
+                self.bound = bound
                 weights[:] = now
             if (used <= question.limits).all():
                 self._keep(found)
-            if self._bound >= self.cost * (1 - SAME):
+            if self.bound >= self.cost * (1 - SAME):
+                return True
+            if self.bound >= self._budget:
+                self.cost, self.found = self.bound, None
                 return True
             beyond = (used - question.limits) / scale
             beyond[(beyond < 0) & (now == 0)] = 0.0
@@ -134,24 +141,30 @@ class _Search:
             now = np.maximum(0.0, now + (goal - bound) / length * beyond / scale)
         return False
 
-    def list_rest(self, weights: NDArray[np.float64], most: int) -> None:
-        """List what may still be cheaper than the best so far."""
-        window = max(FIRST_WINDOW * self._bound, self._least_window)
+    def list_rest(self, weights: NDArray[np.float64], most: int) -> bool:
+        """List what may still be cheaper than the best so far; return whether that was possible."""
+        window = max(FIRST_WINDOW * self.bound, self._least_window)
+        if self.cost > self._budget:
+            self.cost, self.found = self._budget, None
         while True:
-            within = min(self._bound + window, self.cost)
-            found = self._pipelines.listing(
-                self._stages,
-                self._target,
-                self._question,
-                within,
-                weights,
-                only_cheapest=True,
-                most=most,
-            )
+            within = min(self.bound + window, self.cost)
+            try:
+                found = self._pipelines.listing(
+                    self._stages,
+                    self._target,
+                    self._question,
+                    within,
+                    weights,
+                    only_cheapest=True,
+                    most=most,
+                )
+            except TooManyError:
+                return False
             if found is not None:
                 self._keep(found)
             if found is not None or within >= self.cost:
-                return
+                return True
+            self.bound = max(self.bound, within)
             window *= WIDER
 
     def _keep(self, found: Pipelines) -> None:

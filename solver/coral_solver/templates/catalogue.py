@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from coral_solver.domain.errors import InvalidInputError
 from coral_solver.domain.hardware import configs_on_offer
+from coral_solver.domain.processors import num_threads
 from coral_solver.domain.template import PlacementSpace, ServingTemplate
 from coral_solver.templates.describe import describe_paper
 from coral_solver.templates.library import (
-    KEPT_IN_MEMORY,
     MIN_SHARE_OF_BEST,
     LibraryOptions,
     TemplateLibrary,
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 1_000_000
 """Multisets of one model and phase beyond which no library is built: some ten seconds."""
+
+MOST_LISTED_IN_ALL = 3_000_000
+"""Multisets of all models and phases beyond which no library is built: half a minute."""
+
+KEPT_PRICERS = 256
+"""Pricers without a library that are kept in memory, megabytes each: 100 models have 200."""
 
 
 class TemplateMethod(StrEnum):
@@ -128,6 +135,7 @@ class TemplateCatalogue:
             )
         )
         self._pricers: OrderedDict[tuple[object, ...], DynamicPricer] = OrderedDict()
+        self._has_many = False
 
     @property
     def scope(self) -> str:
@@ -169,23 +177,45 @@ class TemplateCatalogue:
         """
         if self.is_listed(model, configs):
             return self._library.pricer(model, phase, configs)
-        key = (model.id, model.targets_digest, phase, tuple(configs))
+        key = _key(model, phase, configs)
         found = self._pricers.get(key) or self._dynamic_pricer(model, phase, configs)
-        self._pricers[key] = found
-        self._pricers.move_to_end(key)
-        while len(self._pricers) > KEPT_IN_MEMORY:
-            self._pricers.popitem(last=False)
+        self._remember(key, found)
         return found if found.has_templates else None
 
     def prepare(
         self, problem: PlanningProblem, progress: Callable[[int, int], None] | None = None
     ) -> None:
-        """Load or build the libraries that a problem needs; as ``TemplateLibrary.prepare``."""
+        """Load or build the libraries that a problem needs, or what is needed instead of them.
+
+        Parameters as of ``TemplateLibrary.prepare``. A problem that takes too many multisets in
+        all has no libraries from now on, until the next one is prepared.
+        """
         configs = configs_on_offer(
             problem.pools, whole_nodes_only=self.options.space is PlacementSpace.PAPER
         )
+        jobs = [
+            (model, phase)
+            for model in problem.models
+            if model.demand_req_per_s > 0 or model.min_replicas > 0
+            for phase in model.serving.phases
+        ]
+        multisets = sum(self._num_multisets(model, configs) for model, _ in jobs)
+        self._has_many = multisets > MOST_LISTED_IN_ALL
+        searched = [
+            (model, phase)
+            for model, phase in jobs
+            if not self.is_listed(model, configs)
+            and _key(model, phase, configs) not in self._pricers
+        ]
         if all(self.is_listed(model, configs) for model in problem.models):
             self._library.prepare(problem, progress)
+        elif searched:
+            with ThreadPoolExecutor(num_threads()) as threads:
+                found = threads.map(
+                    lambda job: self._dynamic_pricer(job[0], job[1], configs), searched
+                )
+                for (model, phase), pricer in zip(searched, found, strict=True):
+                    self._remember(_key(model, phase, configs), pricer)
 
     def is_listed(self, model: ServedModel, configs: Sequence[NodeConfig]) -> bool:
         """Return whether the templates of a model come from a library."""
@@ -196,8 +226,17 @@ class TemplateCatalogue:
             return True
         if options.max_nodes > most_listed_nodes(options.space):
             return False
+        return not self._has_many and self._num_multisets(model, configs) <= MOST_LISTED
+
+    def _num_multisets(self, model: ServedModel, configs: Sequence[NodeConfig]) -> int:
         usable = sum(model.may_use(config.gpu) for config in configs)
-        return total_multisets(usable, options.max_nodes) <= MOST_LISTED
+        return total_multisets(usable, self.options.max_nodes)
+
+    def _remember(self, key: tuple[object, ...], pricer: DynamicPricer) -> None:
+        self._pricers[key] = pricer
+        self._pricers.move_to_end(key)
+        while len(self._pricers) > KEPT_PRICERS:
+            self._pricers.popitem(last=False)
 
     def _dynamic_pricer(
         self, model: ServedModel, phase: Phase, configs: Sequence[NodeConfig]
@@ -230,3 +269,7 @@ class TemplateCatalogue:
             ),
             build,
         )
+
+
+def _key(model: ServedModel, phase: Phase, configs: Sequence[NodeConfig]) -> tuple[object, ...]:
+    return model.id, model.targets_digest, phase, tuple(configs)

@@ -2,114 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coral_solver.templates.bounded import cheapest
-from coral_solver.templates.contents import LEAST_RATE, NEXT_RATE, SAME, Question
+from coral_solver.templates.contents import (
+    LEAST_RATE,
+    NEXT_RATE,
+    SAME,
+    Pipelines,
+    Question,
+)
+from coral_solver.templates.offers import Offer, Placed
+from coral_solver.templates.placements import NO_NODE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
     from coral_solver.domain.pricing import Allowance
-    from coral_solver.templates.contents import Pipelines
+    from coral_solver.templates.offers import KnownOffers
     from coral_solver.templates.pricing import PaperPipelines
 
-LISTED_PER_ITEM = 32
+HORIZON = 1.3
+"""How far beyond a budget, as a factor, a search looks: the next threshold has a higher budget."""
+
+MOST_LISTINGS = 32
+"""Listings for one number of stages in the search for all that is within an allowance."""
+
+LISTED_PER_ITEM = 16
 """Placements that are listed at most for each multiset that is asked for: one multiset has many."""
-
-
-class Placed(NamedTuple):
-    """One placement: the configurations of each stage, ascending, and its layers."""
-
-    stages: tuple[tuple[int, ...], ...]
-    layers: tuple[int, ...]
-
-
-class Offer(NamedTuple):
-    """A placement at some prices."""
-
-    cost: float
-    capacity_req_per_s: float
-    placed: Placed
-
-
-class KnownOffers:
-    """Templates that were found so far.
-
-    Parameters
-    ----------
-    num_configs
-        Configurations that they are made of, C.
-    """
-
-    def __init__(self, num_configs: int) -> None:
-        self.offers: list[Offer] = []
-        self._counts = np.zeros((64, num_configs))
-        self._capacity = np.zeros(64)
-
-    def add(self, offer: Offer) -> None:
-        """Add one that is not among them."""
-        row = len(self.offers)
-        if row == len(self._capacity):
-            self._counts = np.vstack([self._counts, np.zeros_like(self._counts)])
-            self._capacity = np.append(self._capacity, np.zeros_like(self._capacity))
-        for stage in offer.placed.stages:
-            for node in stage:
-                self._counts[row, node] += 1
-        self._capacity[row] = offer.capacity_req_per_s
-        self.offers.append(offer)
-
-    def at(self, question: Question) -> KnownAtPrices:
-        """Return those that fit, with what they cost."""
-        size = len(self.offers)
-        counts = self._counts[:size]
-        possible = np.isfinite(question.prices)
-        fits = (counts @ question.rows <= question.limits).all(axis=1)
-        fits &= ~(counts[:, ~possible] > 0).any(axis=1)
-        rows = np.flatnonzero(fits)
-        rows = rows[np.argsort(self._capacity[rows], kind="stable")]
-        cost = counts[np.ix_(rows, np.flatnonzero(possible))] @ question.prices[possible]
-        return KnownAtPrices(self.offers, rows, self._capacity[rows], cost)
-
-
-class KnownAtPrices:
-    """Known templates by ascending capacity, with what they cost.
-
-    Parameters
-    ----------
-    offers
-        All of them.
-    rows, capacity_req_per_s, cost
-        Shape (K,): which ones, ascending in capacity.
-    """
-
-    def __init__(
-        self,
-        offers: Sequence[Offer],
-        rows: NDArray[np.int64],
-        capacity_req_per_s: NDArray[np.float64],
-        cost: NDArray[np.float64],
-    ) -> None:
-        self._offers = offers
-        self._rows = rows
-        self._capacity = capacity_req_per_s
-        # The cheapest from each on; the last of those that cost the same, within rounding.
-        self._least = np.minimum.accumulate(cost[::-1])[::-1]
-        self._cost = cost
-
-    def cheapest(self, target: float) -> Offer | None:
-        """Return the cheapest of at least a capacity: its cost may be off in the last bits."""
-        start = int(np.searchsorted(self._capacity, target))
-        if start == len(self._capacity):
-            return None
-        same = self._cost[start:] <= self._least[start] * (1 + SAME)
-        row = start + int(np.flatnonzero(same)[-1])
-        offer = self._offers[int(self._rows[row])]
-        return offer._replace(cost=float(self._cost[row]))
 
 
 class Climb:
@@ -155,9 +79,36 @@ class Climb:
         self._lower = [0.0] * stages
         self._weights = [np.zeros(len(question.limits)) for _ in range(stages)]
         self._found: list[Offer | None] = [None] * stages
+        self._gave_up = [False] * stages
 
-    def cheapest(self, target: float) -> Offer | None:
-        """Return the cheapest template of at least a capacity, if there is one."""
+    def search(self, target: float, budget: float = np.inf) -> tuple[float, Offer | None]:
+        """Find the cheapest template of at least a capacity, if it costs less than a budget.
+
+        Returns
+        -------
+        least
+            What every such template costs at least.
+        offer
+            One that costs so much. Where the search would take too long, ``least`` is a lower
+            bound only, below the budget; the offer, if there is one, may cost more.
+        """
+        best = self.at_hand(target)
+        if best is not None and best.cost >= budget:
+            best = None
+        order = sorted(range(2, len(self._lower)), key=self._lower.__getitem__)
+        for stages in order:
+            if best is not None:
+                budget = best.cost * (1 - SAME)
+            if self._lower[stages] < budget and (
+                self._pipelines.least_cost(stages, target, self._question.prices, budget) < budget
+            ):
+                offer = self._cheapest_of(stages, target, budget)
+                best = offer if offer is not None else best
+        least = budget if best is None else best.cost
+        return min([least, *(self._lower[s] for s in order if self._gave_up[s])]), best
+
+    def at_hand(self, target: float) -> Offer | None:
+        """Return the cheapest of at least a capacity among single nodes and known templates."""
         best = None
         enough = np.flatnonzero(self._alone >= target)
         if len(enough):
@@ -167,15 +118,13 @@ class Climb:
         known = None if self._known is None else self._known.cheapest(target)
         if known is not None and (best is None or known.cost < best.cost * (1 - SAME)):
             best = known._replace(cost=self._cost(known.placed))
-        order = sorted(range(2, len(self._lower)), key=self._lower.__getitem__)
-        for stages in order:
-            budget = np.inf if best is None else best.cost * (1 - SAME)
-            if self._lower[stages] < budget and (
-                self._pipelines.least_cost(stages, target, self._question.prices, budget) < budget
-            ):
-                offer = self._cheapest_of(stages, target, budget)
-                best = offer if offer is not None else best
         return best
+
+    def priced(self, placed: Placed) -> float:
+        """Return what a placement costs here; infinite if it does not fit."""
+        nodes = [node for stage in placed.stages for node in stage]
+        fits = (self._question.rows[nodes].sum(axis=0) <= self._question.limits).all()
+        return self._cost(placed) if fits else np.inf
 
     def within(self, allowance: Allowance, limit: int) -> list[Offer] | None:
         """Return all templates that cost no more than allowed; None if over a limit.
@@ -191,31 +140,63 @@ class Climb:
             if self._question.prices[config] <= _allowed(allowance, self._alone[config])
         ]
         best: dict[tuple[int, ...], Offer] = {}
+        left = LISTED_PER_ITEM * limit
         from_rate = LEAST_RATE
-        for at_rate, cost in zip(*allowance, strict=True):
+        last = len(allowance.cost) - 1
+        horizon = np.nextafter(float(allowance.cost[last]) * (1 + SAME), np.inf)
+        # Several steps at once, at what the last one of them allows.
+        for step in np.unique(np.linspace(0, last, MOST_LISTINGS).astype(np.int64)).tolist():
+            at_rate, cost = allowance.capacity_req_per_s[step], allowance.cost[step]
+            # What is faster is listed again by the next listing, which allows as much.
+            below = np.inf if step == last else at_rate * NEXT_RATE
             for stages in range(2, len(self._lower)):
-                found = self._listing(stages, from_rate, float(cost), LISTED_PER_ITEM * limit)
-                for offer in self._offers(found):
+                found = self._listing(stages, from_rate, float(cost), horizon, left)
+                if found is None:
+                    continue
+                left -= len(found.capacity_req_per_s)
+                for offer in self._offers(self._useful(found, below)):
                     key = tuple(sorted(node for stage in offer.placed.stages for node in stage))
                     if key not in best or best[key].capacity_req_per_s < offer.capacity_req_per_s:
                         best[key] = offer
             from_rate = at_rate * NEXT_RATE
-        for nodes, offer in best.items():
-            capacity, members = offer.capacity_req_per_s, list(nodes)
-            if (
-                offer.cost <= _allowed(allowance, capacity)
-                and capacity / self._gpus[members].sum() >= self._least_per_gpu
-                and capacity > self._pipelines.alone[members].sum() * (1 + SAME)
-            ):
-                offers.append(offer)
+        offers += [
+            offer
+            for offer in best.values()
+            if offer.cost <= _allowed(allowance, offer.capacity_req_per_s)
+        ]
         return offers if len(offers) <= limit else None
 
-    def _listing(self, stages: int, target: float, most_cost: float, most: int) -> Pipelines | None:
+    def _useful(self, found: Pipelines, below: float) -> Pipelines:
+        """Return the best placement of each multiset that is on offer, of at most some rate."""
+        rate = found.capacity_req_per_s
+        present = np.arange(found.nodes.shape[-1]) < found.sizes[..., None]
+        alone = np.where(present, self._pipelines.alone[found.nodes], 0.0).sum(axis=(1, 2))
+        gpus = np.where(present, self._gpus[found.nodes], 0.0).sum(axis=(1, 2))
+        useful = (rate < below) & (rate > alone * (1 + SAME)) & (rate >= self._least_per_gpu * gpus)
+        chosen = np.flatnonzero(useful)
+        if len(chosen) == 0:
+            return found.rows(chosen)
+        nodes = np.where(present, found.nodes, NO_NODE)[chosen].reshape(len(chosen), -1)
+        nodes = np.ascontiguousarray(np.sort(nodes, axis=1)[:, : self._pipelines.max_nodes])
+        multiset = nodes.view(f"V{nodes.shape[1]}")[:, 0]
+        order = np.lexsort((-rate[chosen], np.unique(multiset, return_inverse=True)[1]))
+        is_first = np.append(True, multiset[order][1:] != multiset[order][:-1])
+        chosen = chosen[np.sort(order[is_first])]
+        return found.rows(chosen)
+
+    def _listing(
+        self, stages: int, target: float, most_cost: float, horizon: float, most: int
+    ) -> Pipelines | None:
         """Return all of one number of stages that cost no more than this."""
         weights = self._weights[stages]
         above = np.nextafter(most_cost * (1 + SAME), np.inf)
-        _, found = cheapest(self._pipelines, stages, target, self._question, above, weights)
-        if found is None:
+        # What they cost at least at a lower rate.
+        if self._lower[stages] >= above:
+            return None
+        self._lower[stages], found = cheapest(
+            self._pipelines, stages, target, self._question, above, weights, horizon=horizon
+        )
+        if found is None and self._lower[stages] >= above:
             return None
         return self._pipelines.listing(
             stages, target, self._question, most_cost, weights, most=most
@@ -225,47 +206,87 @@ class Climb:
         """Return the cheapest of one number of stages, if it costs less than a budget."""
         offer = self._found[stages]
         if offer is None or offer.capacity_req_per_s < target:
-            offer = self._acceptable(stages, target, self._question, budget, self._weights[stages])
-            self._found[stages] = offer
-            self._lower[stages] = max(self._lower[stages], budget if offer is None else offer.cost)
+            least, offer = self._acceptable(stages, target, budget)
+            self._lower[stages] = max(self._lower[stages], least)
+            is_proven = least >= (budget if offer is None else offer.cost * (1 - SAME))
+            self._gave_up[stages] = not is_proven
+            self._found[stages] = offer if is_proven else None
         return offer if offer is not None and offer.cost < budget else None
 
-    def _acceptable(
+    def _acceptable(self, stages: int, target: float, budget: float) -> tuple[float, Offer | None]:
+        """Return the cheapest that carries enough per GPU too; as ``bounded.cheapest`` does."""
+        question, weights = self._question, self._weights[stages]
+        patient = not self._gave_up[stages]
+        least, found = self._search(
+            stages, target, question, budget, weights, HORIZON * budget, patient=patient
+        )
+        if found is None or self._is_acceptable(found):
+            return least, found
+        # Whatever is acceptable has few GPUs, or a rate that one GPU more asks for.
+        best, floor = None, np.inf
+        most_gpus = np.floor(target / self._least_per_gpu)
+        capped = Question(
+            prices=question.prices,
+            rows=np.ascontiguousarray(np.hstack([question.rows, self._gpus[:, None]])),
+            limits=np.append(question.limits, most_gpus),
+        )
+        capped_weights = np.append(weights, 0.0)
+        while least < budget:
+            capped.limits[-1] = most_gpus
+            bound, found = self._search(
+                stages, target, capped, budget, capped_weights, 0.0, patient=patient
+            )
+            floor = min(floor, bound)
+            if found is not None and self._is_acceptable(found):
+                best, budget = found, found.cost
+            if bound < budget * (1 - SAME):
+                break
+            most_gpus += 1.0
+            target = max(target, most_gpus * self._least_per_gpu)
+            least, found = self._search(
+                stages, target, question, budget, weights.copy(), 0.0, patient=patient
+            )
+            if found is None or self._is_acceptable(found):
+                best = best if found is None else found
+                break
+        return min(floor, least), best
+
+    def _search(
         self,
         stages: int,
         target: float,
         question: Question,
         budget: float,
         weights: NDArray[np.float64],
-    ) -> Offer | None:
-        """Return the cheapest that carries enough per GPU too."""
-        _, found = cheapest(self._pipelines, stages, target, question, budget, weights)
-        if found is None:
-            return None
-        (offer,) = self._offers(found)
-        gpus = sum(self._gpus[list(nodes)].sum() for nodes in offer.placed.stages)
-        if offer.capacity_req_per_s / gpus >= self._least_per_gpu:
-            return offer
-        # Whatever is acceptable has fewer GPUs than this one, or a rate that so many GPUs ask for.
-        fewer = Question(
-            prices=question.prices,
-            rows=np.ascontiguousarray(np.hstack([question.rows, self._gpus[:, None]])),
-            limits=np.append(question.limits, gpus - 1.0),
+        horizon: float,
+        *,
+        patient: bool,
+    ) -> tuple[float, Offer | None]:
+        least, found = cheapest(
+            self._pipelines,
+            stages,
+            target,
+            question,
+            budget,
+            weights,
+            horizon=horizon,
+            is_patient=patient,
         )
-        best = self._acceptable(stages, target, fewer, budget, np.append(weights, 0.0))
-        below = budget if best is None else best.cost
-        rate = self._least_per_gpu * gpus * NEXT_RATE
-        faster = self._acceptable(stages, rate, question, below, weights.copy())
-        return best if faster is None else faster
+        if found is None:
+            return least, None
+        (offer,) = self._offers(found)
+        return least, offer
+
+    def _is_acceptable(self, offer: Offer) -> bool:
+        gpus = sum(self._gpus[list(nodes)].sum() for nodes in offer.placed.stages)
+        return bool(offer.capacity_req_per_s >= self._least_per_gpu * gpus)
 
     def _single(self, config: int) -> Offer:
         layers = (self._pipelines.num_layers,)
         cost = float(self._question.prices[config])
         return Offer(cost, float(self._alone[config]), Placed(((config,),), layers))
 
-    def _offers(self, found: Pipelines | None) -> Iterator[Offer]:
-        if found is None:
-            return
+    def _offers(self, found: Pipelines) -> Iterator[Offer]:
         for rate, nodes, sizes, layers in zip(
             found.capacity_req_per_s.tolist(),
             found.nodes.tolist(),

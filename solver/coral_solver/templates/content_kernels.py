@@ -253,6 +253,7 @@ def least_cover(
         types.float64,
         types.float64[:, ::1],
         types.float64[::1],
+        types.int64,
         types.uint8[:, ::1],
         types.int64[::1],
         types.int64[::1],
@@ -269,6 +270,7 @@ def affordable_contents(
     budget: float,
     rows: FloatArray,
     limits: FloatArray,
+    patience: int,
     out_nodes: ByteArray,
     out_size: IntArray,
     out_layers: IntArray,
@@ -287,13 +289,15 @@ def affordable_contents(
         Most that a pipeline may cost.
     rows, limits
         Shapes (C, R), (R,): what a configuration uses up, and how much there is.
+    patience
+        Most contents to look at.
     out_nodes, out_size, out_layers, out_cost
         As of ``cheapest_contents``; nodes in ascending order.
 
     Returns
     -------
     int
-        How many there are; -1 if there are more than the arrays take.
+        How many there are; -1 if there are more than the arrays take, -2 if patience is over.
     """
     num_configs = prices.size
     total_nodes = rest.shape[0] - 1
@@ -323,6 +327,9 @@ def affordable_contents(
         if prices[config] == np.inf:
             chosen[depth] += 1
             continue
+        patience -= 1
+        if patience < 0:
+            return -2
         deeper = depth + 1
         cost[deeper] = cost[depth] + prices[config]
         fits = True

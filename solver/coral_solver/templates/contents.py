@@ -87,6 +87,15 @@ class Pipelines(NamedTuple):
     sizes: NDArray[np.int64]
     layers: NDArray[np.int64]
 
+    def rows(self, chosen: NDArray[np.int64]) -> Pipelines:
+        """Return some of them."""
+        return Pipelines(
+            self.capacity_req_per_s[chosen],
+            self.nodes[chosen],
+            self.sizes[chosen],
+            self.layers[chosen],
+        )
+
 
 class Question(NamedTuple):
     """Prices, and what templates must fit into, over the configurations of the tables.

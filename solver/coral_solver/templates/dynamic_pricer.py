@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coral_solver.domain.errors import InvalidInputError
-from coral_solver.domain.pricing import PricedTemplates
+from coral_solver.domain.pricing import PricedTemplates, Room
 from coral_solver.domain.template import StagePlacement
 from coral_solver.templates.bounded import cheapest
-from coral_solver.templates.climb import Climb, KnownOffers
+from coral_solver.templates.climb import Climb
 from coral_solver.templates.contents import (
     LEAST_RATE,
     NEXT_RATE,
@@ -19,6 +19,8 @@ from coral_solver.templates.contents import (
     Question,
     TooManyError,
 )
+from coral_solver.templates.joint_climb import JointClimb
+from coral_solver.templates.offers import KnownOffers
 from coral_solver.templates.pricing import PaperPipelines
 
 if TYPE_CHECKING:
@@ -27,10 +29,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from coral_solver.domain.hardware import NodeConfig
-    from coral_solver.domain.pricing import Allowance, Room
+    from coral_solver.domain.pricing import Allowance
     from coral_solver.domain.template import ServingTemplate
     from coral_solver.performance.tables import SeparableTables
-    from coral_solver.templates.climb import Offer, Placed
+    from coral_solver.templates.offers import Offer, Placed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +102,7 @@ class DynamicPricer:
         self._least_per_gpu = limits.min_share * best_per_gpu
         self._known = KnownOffers(len(tables.configs))
         self._handles: dict[Placed, int] = {}
+        self._last: tuple[object, list[PricedTemplates]] = (None, [])
 
     def staircase(
         self, prices: NDArray[np.float64], room: Room, enough_req_per_s: float
@@ -108,17 +111,45 @@ class DynamicPricer:
 
         Parameters as of ``TemplatePricer.staircase``.
         """
-        climb = self._climb(self._question(prices, room))
-        steps: list[Offer] = []
-        offer = climb.cheapest(LEAST_RATE)
-        while offer is not None:
-            if steps and offer.cost <= steps[-1].cost * (1 + SAME):
-                steps.pop()  # a faster one at the same cost
-            steps.append(offer)
-            if offer.capacity_req_per_s >= enough_req_per_s:
-                break
-            offer = climb.cheapest(offer.capacity_req_per_s * NEXT_RATE)
-        return self._priced(steps)
+        climb = JointClimb([self._climb(self._question(prices, room))], None)
+        return self._priced([offer for _, offer in climb.staircase(enough_req_per_s)])
+
+    def staircases(
+        self,
+        prices: NDArray[np.float64],
+        rooms: Sequence[Room],
+        enough_req_per_s: float,
+        *,
+        known_only: bool = False,
+    ) -> list[PricedTemplates]:
+        """Return the templates of each room that no others undercut, one or several together.
+
+        Parameters as of ``SearchingPricer.staircases``.
+        """
+        questions = [self._question(row, room) for row, room in zip(prices, rooms, strict=True)]
+        if known_only:
+            return self._known_staircases(questions, enough_req_per_s)
+        # The first prices of a plan are asked for twice.
+        asked = [*(part.tobytes() for question in questions for part in question), enough_req_per_s]
+        if self._last[0] == asked:
+            return self._last[1]
+        chosen = _undominated(questions, rooms)
+        lowest = None
+        if len(chosen) > 1:
+            most_room = Room(
+                units=np.min([rooms[i].units for i in chosen], axis=0),
+                slots=np.max([rooms[i].slots for i in chosen], axis=0),
+            )
+            # Where a configuration does not fit alone, its price is of no interest.
+            low = np.full(prices.shape[1], np.inf)
+            low[self._columns] = np.min([questions[i].prices for i in chosen], axis=0)
+            lowest = self._climb(self._question(low, most_room))
+        climb = JointClimb([self._climb(questions[i]) for i in chosen], lowest)
+        offers: list[list[Offer]] = [[] for _ in questions]
+        for place, offer in climb.useful(enough_req_per_s):
+            offers[chosen[place]].append(offer)
+        self._last = asked, [self._priced(some) for some in offers]
+        return self._last[1]
 
     def within(
         self, prices: NDArray[np.float64], room: Room, allowance: Allowance, limit: int
@@ -142,6 +173,28 @@ class DynamicPricer:
             for nodes, layers in zip(offer.placed.stages, offer.placed.layers, strict=True)
         )
         return self._build(stages, offer.capacity_req_per_s)
+
+    def _known_staircases(
+        self, questions: Sequence[Question], enough_req_per_s: float
+    ) -> list[PricedTemplates]:
+        at_prices = [self._known.at(q).staircase(enough_req_per_s) for q in questions]
+        capacity = [self._known.capacity_req_per_s[rows] for rows, _ in at_prices]
+        useful = _not_undercut(capacity, [cost for _, cost in at_prices])
+        return [
+            PricedTemplates(
+                capacity_req_per_s=carried[chosen],
+                cost=cost[chosen],
+                counts=self._counts(self._known.counts[rows[chosen]]),
+                handles=rows[chosen],
+            )
+            for (rows, cost), carried, chosen in zip(at_prices, capacity, useful, strict=True)
+        ]
+
+    def _counts(self, own: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return numbers of the tables' configurations as numbers of all."""
+        counts = np.zeros((len(own), len(self.configs)), dtype=np.int64)
+        counts[:, self._columns] = own
+        return counts
 
     def _climb(self, question: Question) -> Climb:
         return Climb(self._pipelines, question, self._gpus, self._least_per_gpu, self._known)
@@ -175,14 +228,23 @@ class DynamicPricer:
             while gpus <= most_gpus:
                 # A pipeline of at most so many GPUs that carries more per GPU than the best so far.
                 target = max(best * gpus * NEXT_RATE, LEAST_RATE)
-                cost, found = gpus + 0.5, None
-                if self._pipelines.least_cost(stages, target, question.prices, cost) <= gpus:
+                least = self._pipelines.least_cost(stages, target, question.prices, np.inf)
+                if least <= gpus:
                     weights = np.zeros(len(question.limits))
-                    cost, found = cheapest(self._pipelines, stages, target, question, cost, weights)
-                if found is None:
-                    gpus += 1
-                else:
-                    best = max(best, float(found.capacity_req_per_s[0]) / cost)
+                    least, found = cheapest(
+                        self._pipelines,
+                        stages,
+                        target,
+                        question,
+                        gpus + 0.5,
+                        weights,
+                        horizon=np.inf,
+                    )
+                    if found is not None and least <= gpus:
+                        best = max(best, float(found.capacity_req_per_s[0]) / least)
+                        continue
+                # What carries more than so much has at least so many GPUs.
+                gpus = max(gpus + 1, int(np.ceil(min(least, most_gpus + 1) * (1 - SAME))))
         return best
 
     def _priced(self, offers: Sequence[Offer]) -> PricedTemplates:
@@ -203,6 +265,41 @@ class DynamicPricer:
             self._handles[offer.placed] = len(self._known.offers)
             self._known.add(offer)
         return self._handles[offer.placed]
+
+
+def _not_undercut(
+    capacity: Sequence[NDArray[np.float64]], cost: Sequence[NDArray[np.float64]]
+) -> list[NDArray[np.bool_]]:
+    """Return by place which of its templates none of any place undercuts."""
+    carried, price = np.concatenate(capacity), np.concatenate(cost)
+    order = np.lexsort((-carried, price))
+    best = np.maximum.accumulate(np.append(-1.0, carried[order]))
+    chosen = np.zeros(len(order), dtype=bool)
+    chosen[order] = carried[order] > best[:-1]
+    return np.split(chosen, np.cumsum([len(part) for part in cost])[:-1])
+
+
+def _undominated(questions: Sequence[Question], rooms: Sequence[Room]) -> list[int]:
+    """Return the rooms that no other has more space and lower prices than."""
+    chosen: list[int] = []
+    for i, (question, room) in enumerate(zip(questions, rooms, strict=True)):
+        beaten = any(
+            (other.prices <= question.prices).all()
+            and (rooms[j].slots >= room.slots).all()
+            and (rooms[j].units <= room.units).all()
+            # Of two that are the same, the first one stays.
+            and (
+                j < i
+                or (other.prices < question.prices).any()
+                or (rooms[j].slots > room.slots).any()
+                or (rooms[j].units < room.units).any()
+            )
+            for j, other in enumerate(questions)
+            if j != i
+        )
+        if not beaten:
+            chosen.append(i)
+    return chosen
 
 
 def _check(tables: SeparableTables) -> None:

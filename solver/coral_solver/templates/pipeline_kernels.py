@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     IntArray = NDArray[np.int64]
     FloatArray = NDArray[np.float64]
 
+CONTENTS = (types.int64[::1], types.int64[::1], types.float64[::1])
+"""Sizes, layers and costs of a list of contents."""
+
 
 @part
 def add_stage(
@@ -53,15 +56,9 @@ def add_stage(
 
 @compiled_as(
     types.void(
-        types.int64[::1],
-        types.int64[::1],
-        types.float64[::1],
-        types.int64[::1],
-        types.int64[::1],
-        types.float64[::1],
-        types.int64[::1],
-        types.int64[::1],
-        types.float64[::1],
+        *CONTENTS,
+        *CONTENTS,
+        *CONTENTS,
         types.float64[:, :, ::1],
         types.float64[:, :, ::1],
         types.boolean,
@@ -131,15 +128,9 @@ def choose(
 
 @compiled_as(
     types.void(
-        types.int64[::1],
-        types.int64[::1],
-        types.float64[::1],
-        types.int64[::1],
-        types.int64[::1],
-        types.float64[::1],
-        types.int64[::1],
-        types.int64[::1],
-        types.float64[::1],
+        *CONTENTS,
+        *CONTENTS,
+        *CONTENTS,
         types.float64[:, :, ::1],
         types.float64[:, :, ::1],
         types.int64[::1],
@@ -189,17 +180,11 @@ def cheapest_choice(
 
 @compiled_as(
     types.int64(
-        types.int64[::1],
-        types.int64[::1],
-        types.float64[::1],
+        *CONTENTS,
         types.float64[:, ::1],
-        types.int64[::1],
-        types.int64[::1],
-        types.float64[::1],
+        *CONTENTS,
         types.float64[:, ::1],
-        types.int64[::1],
-        types.int64[::1],
-        types.float64[::1],
+        *CONTENTS,
         types.float64[:, ::1],
         types.float64[:, :, ::1],
         types.float64[:, ::1],
@@ -207,6 +192,7 @@ def cheapest_choice(
         types.float64,
         types.boolean,
         types.float64[::1],
+        types.int64,
         types.int64[:, ::1],
     )
 )
@@ -229,6 +215,7 @@ def list_pipelines(
     offset: float,
     only_cheapest: bool,
     limits: FloatArray,
+    patience: int,
     out_choice: IntArray,
 ) -> int:
     """Find every pipeline within a budget and within limits, or the cheapest of them.
@@ -251,13 +238,16 @@ def list_pipelines(
         has the lowest; it is in row 0 then.
     limits
         Shape (R,): how much there is; the last one is of the price.
+    patience
+        Most beginnings of a pipeline to look at.
     out_choice
         Shape (P, S): index of the content of each stage, first to last; written.
 
     Returns
     -------
     int
-        How many pipelines were written; -1 if there are more than the array takes.
+        How many pipelines were written; -1 if there are more than the array takes, -2 if patience
+        is over.
     """
     stages = middles.shape[0] + 1
     total_nodes = middles.shape[1] - 1
@@ -276,6 +266,7 @@ def list_pipelines(
         if nodes < 0 or first_cost[first] + after_first[nodes, layers] > budget:
             continue
         for last in range(last_cost.size):
+            patience -= 1
             # Depth 0 has the first and the last stage, depth d d middle stages besides.
             nodes_left[0] = nodes - last_size[last]
             missing[0] = max(0, layers - last_layers[last])
@@ -316,6 +307,9 @@ def list_pipelines(
                     if depth >= 0:
                         choice[depth] += 1
                     continue
+                patience -= 1
+                if patience < 0:
+                    return -2
                 deeper = depth + 1
                 nodes_left[deeper] = nodes_left[depth] - middle_size[k]
                 missing[deeper] = max(0, missing[depth] - middle_layers[k])

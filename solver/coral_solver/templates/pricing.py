@@ -38,8 +38,14 @@ if TYPE_CHECKING:
 HIGHEST_COST = 1e300
 """Stands for no limit: infinity is the cost of what does not exist."""
 
-MOST_LISTED = 1 << 20
+MOST_LISTED = 1 << 18
 """Most contents and most pipelines that a listing may hold before it is given up."""
+
+PATIENCE = 64
+"""Beginnings of contents and of pipelines that are looked at for each one that may be listed."""
+
+TOO_LONG = -2
+"""What a listing returns when it has looked at too much."""
 
 FIRST_SIZE = 4096
 """Length of a list before it is known how long it must be; too short ones grow eightfold."""
@@ -179,11 +185,12 @@ class PaperPipelines:
                 offset,
                 only_cheapest,
                 limited.limits,
+                PATIENCE * most,
                 choice,
             )
             if count >= 0:
                 break
-            size = _longer(size, most)
+            size = _longer(size, most, count)
         return self._placed(listed, choice[:count]) if count else None
 
     def _price_of_work(self, stages: int, prices: NDArray[np.float64]) -> float:
@@ -240,11 +247,12 @@ class PaperPipelines:
                     budget,
                     question.rows,
                     question.limits,
+                    PATIENCE * most,
                     *buffer,
                 )
                 if count >= 0:
                     break
-                size = _longer(size, most)
+                size = _longer(size, most, count)
             found.append(buffer.first(count))
         return found[0], found[1], found[2]
 
@@ -280,14 +288,14 @@ class PaperPipelines:
         return Pipelines(rate, nodes, sizes, layers)
 
 
-def _longer(size: int, most: int) -> int:
+def _longer(size: int, most: int, fault: int) -> int:
     """Return the next length of a list that was too short.
 
     Raises
     ------
     TooManyError
-        If it may not be longer.
+        If it may not be longer, or if the search took too long already.
     """
-    if size >= most:
+    if size >= most or fault == TOO_LONG:
         raise TooManyError
     return min(8 * size, most)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from coral_solver.domain.errors import InvalidInputError
+from coral_solver.domain.processors import num_threads
 from coral_solver.templates.joint_kernels import search_joint
 from coral_solver.templates.kernels import search_separable
 from coral_solver.templates.multiset_kernels import best_split, list_multisets
@@ -291,7 +291,7 @@ def _search_sizes(
     start = np.cumsum([0, *sizes])
     best = np.zeros(start[-1])
     found: list[Placements] = []
-    with ThreadPoolExecutor(max_workers=_num_threads()) as threads:
+    with ThreadPoolExecutor(max_workers=num_threads()) as threads:
         for size in range(1, max_nodes + 1):
             search_range = partial(
                 _search_range, memory_gib, weight_gib, limits.rho, counts, best, start, search
@@ -354,7 +354,3 @@ def _packed(
         layers=join_rows([layers.astype(np.uint16)], width, np.uint16(0)),
         points=points.astype(np.int32),
     )
-
-
-def _num_threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

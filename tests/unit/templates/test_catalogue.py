@@ -7,6 +7,7 @@ import pytest
 from tests.unit.templates.test_library import A10G, L4, L40S, pool, served
 
 from coral_solver.domain.errors import InvalidInputError
+from coral_solver.domain.hardware import configs_on_offer
 from coral_solver.domain.plan import PlanningProblem
 from coral_solver.domain.pricing import Allowance, Room
 from coral_solver.domain.template import PlacementSpace
@@ -127,6 +128,26 @@ def test_prepare_builds_libraries_only_where_they_are_used():
     assert reports == []
     catalogue().prepare(problem, lambda *done: reports.append(done))
     assert reports[-1] == (9, 9)  # 2 + 3 + 4 multisets
+
+
+def test_no_library_is_built_for_a_problem_that_takes_too_many_in_all(monkeypatch):
+    one = PlanningProblem(models=(served(),), pools=(pool("L4", 4), pool("L40S", 4)))
+    two = PlanningProblem(
+        models=(served(id="a"), served(id="b", demand_req_per_s=5.0)), pools=one.pools
+    )
+    monkeypatch.setattr(catalogue_module, "MOST_LISTED_IN_ALL", 9)  # 2 + 3 + 4 of one model
+    source, reports = catalogue(), []
+    configs = configs_on_offer(two.pools, whole_nodes_only=True)
+
+    source.prepare(two, lambda *done: reports.append(done))
+
+    assert reports == []
+    for model in two.models:
+        pricer = source.pricer(model, Phase.WHOLE, configs)
+        assert isinstance(pricer, DynamicPricer)
+        assert source.pricer(model, Phase.WHOLE, configs) is pricer
+    source.prepare(one, lambda *done: reports.append(done))
+    assert isinstance(source.pricer(one.models[0], Phase.WHOLE, configs), LibraryPricer)
 
 
 def test_the_scope_says_how_many_nodes_a_template_may_have():

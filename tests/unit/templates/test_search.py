@@ -140,7 +140,7 @@ def test_the_result_does_not_depend_on_how_the_work_is_cut(chunk, monkeypatch):
     whole = search_paper_space(separable(rates), LIMITS)
 
     monkeypatch.setattr(search, "CHUNK_MULTISETS", chunk)
-    monkeypatch.setattr(search, "_num_threads", lambda: 3)
+    monkeypatch.setattr(search, "num_threads", lambda: 3)
     cut = search_paper_space(separable(rates), LIMITS)
 
     for field in fields(whole):
