@@ -263,8 +263,8 @@ def build_templates(tasks: list[Task]) -> None:
             models = {f"{model.id} {model.serving}": model for model in problem.models}
             groups.setdefault(templates, {}).update(models)
     for templates, wanted in groups.items():
-        distinct = [replace(model, id=key) for key, model in sorted(wanted.items())]
-        Solver(templates).load(PlanningProblem(models=tuple(distinct), pools=ALL_SHAPES))
+        for _, model in sorted(wanted.items()):  # too many together would not be listed at all
+            Solver(templates).load(PlanningProblem(models=(model,), pools=ALL_SHAPES))
 
 
 def run_all(tasks: list[Task], path: Path, *, processes: int) -> list[Row]:

@@ -35,7 +35,6 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from benchmarks.instance_gpus import SIZES as SIZES
 from benchmarks.instance_gpus import (
     SUPPLY_FACTOR,
     half_elastic,

@@ -174,7 +174,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.smoke:
         arguments.sets, arguments.first, arguments.count, arguments.limit = ["vllm"], 9007, 1, 2.0
-    print(machine())
+    print(f"{machine()}\n")
     print(
         "| set | change | instances | median | 95th pct | median from nothing | proven "
         "| worst gap | stayed | saved by moving |"

@@ -99,11 +99,12 @@ class OperatorProcess:
         self.process.wait()
 
     def resident_bytes(self) -> dict[str, int]:
-        """Return the memory of the operator and of its children, by command name and id."""
+        """Return the memory of the operator, and of its children (the planning worker)."""
         root = psutil.Process(self.process.pid)
+        children = root.children(recursive=True)
         return {
-            f"{process.name()}[{process.pid}]": process.memory_info().rss
-            for process in (root, *root.children(recursive=True))
+            "the operator": root.memory_info().rss,
+            "its planning worker": sum(child.memory_info().rss for child in children),
         }
 
     def log_tail(self, lines: int = 20) -> str:

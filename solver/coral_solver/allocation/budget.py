@@ -16,6 +16,7 @@ from coral_solver.allocation.coupling import Coupling
 from coral_solver.allocation.objective import weight
 from coral_solver.allocation.pricing_problem import BlockPlan, Need, PricingProblem
 from coral_solver.allocation.solver import solve_lp
+from coral_solver.domain.errors import SolverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,10 @@ class BudgetBound:
     def run(self) -> None:
         """Search until the bound is as low as prices can make it, or the time is over."""
         best = _Prices(self._coupling.start(), self._mean_worth)
-        self.value = min(self.value, self._evaluate(best))
+        try:
+            self.value = min(self.value, self._evaluate(best))
+        except SolverError:  # a pricer without a library gives up where too much is alike
+            return
         smoothing = _WEIGHT_OF_BEST
         for _ in range(_MOST_ROUNDS):
             found = self._solve_master()
@@ -115,7 +119,10 @@ class BudgetBound:
                 smoothing * best.worth + (1.0 - smoothing) * prices.worth,
             )
             known = self._num_columns()
-            bound = self._evaluate(mixed)
+            try:
+                bound = self._evaluate(mixed)
+            except SolverError:
+                return
             if bound < self.value or self._num_columns() > known:
                 smoothing = _WEIGHT_OF_BEST
             elif smoothing == 0.0:

@@ -126,7 +126,7 @@ class CheapestSearch:
                 self.impossible = True
                 return
             self._master.converge(factor * scales, enough=enough)
-            if not self._master.is_short or self._time_left_s() <= 0:
+            if not self._master.is_short or self._master.is_cut or self._time_left_s() <= 0:
                 break
             if position == 0 and self._is_impossible():
                 self.impossible = True

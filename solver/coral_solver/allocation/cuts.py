@@ -69,8 +69,8 @@ def add_cuts(
         row, least = terms[block], _below(answer.value)
         more = None if raised is None else raised.get(block)
         if more is not None and np.isfinite(more.value):
-            row = [*row, (more.less, _below(more.value) - least)]
-            least = _below(more.value)
+            full = max(least, _below(more.value))
+            row, least = [*row, (more.less, full - least)], full
         elif more is not None:
             program.lower[more.less] = 1.0
         program.add_row(row, lower=least, upper=float("inf"))

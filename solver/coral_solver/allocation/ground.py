@@ -341,7 +341,8 @@ def _cheapest(
     size = len(pricer.configs)
     room = Room(units=np.eye(size, dtype=np.int64), slots=np.full(size, 1 << 30))
     found = pricer.staircase(prices, room, 0.0)
-    return found.counts[0], float(found.cost[0])
+    # Not the cost that is found: a pricer that gave up knows only that it is no less.
+    return found.counts[0], float(prices @ found.counts[0])
 
 
 def _in_words(counts: NDArray[np.int64], configs: Sequence[NodeConfig]) -> str:

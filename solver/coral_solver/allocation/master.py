@@ -116,17 +116,23 @@ class Master:
             self.is_cut = 0.0 < left_s < stop_s
             if self.best.bound >= enough or self.is_cut:
                 return
-            duals = self._next_duals(shortage_costs)
+            duals = self._next_duals(shortage_costs, stop_s)
             if duals is None:
                 return
+            known = sum(len(plans) for plans in self._columns.values())
             try:
                 found = self.evaluate(duals)
             except SolverError:  # a pricer without a library gives up where too much is alike
                 return
+            is_new = known < sum(len(plans) for plans in self._columns.values())
             if found.bound > self.best.bound:
                 self.best = found
+            elif self._pricing.is_searching and not is_new:
+                return  # the next round would ask the same again
 
-    def _next_duals(self, shortage_costs: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    def _next_duals(
+        self, shortage_costs: NDArray[np.float64], stop_s: float
+    ) -> NDArray[np.float64] | None:
         """Return duals to ask for a bound at; None where there is nothing more to learn.
 
         Where every question takes a search, they are the best ones for the templates that are
@@ -145,7 +151,8 @@ class Master:
                 return duals
             if turn == 0:
                 center = self._answer(center.duals, known_only=True)
-            if mix.value - center.bound <= _CONVERGED * abs(mix.value):
+            is_close = mix.value - center.bound <= _CONVERGED * abs(mix.value)
+            if is_close or self._time_left_s() < stop_s:
                 break
             found = self._answer(duals, known_only=True)
             if found.bound > center.bound:

@@ -183,6 +183,8 @@ class PricingProblem:
         The blocks.
     taken
         By item that was seen: what it takes and carries.
+    is_searching
+        Whether a question about some model takes a search.
     """
 
     def __init__(
@@ -198,13 +200,9 @@ class PricingProblem:
             self._keeps[keep.model, keep.phase].append(index)
         self.taken: dict[Item, Taken] = {} if taken is None else taken
         self.blocks = self._blocks()
-
-    @property
-    def is_searching(self) -> bool:
-        """Whether a question of some model takes a search."""
-        return any(
+        self.is_searching = any(
             isinstance(pricer, SearchingPricer)
-            for known in self._ground.known
+            for known in ground.known
             for pricer in known.pricers.values()
         )
 

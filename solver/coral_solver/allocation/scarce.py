@@ -9,7 +9,6 @@ from coral_solver.allocation.cheapest import CheapestSearch
 from coral_solver.allocation.columns import target_req_per_s
 from coral_solver.allocation.coupling import Coupling
 from coral_solver.allocation.decision import standing
-from coral_solver.allocation.fixed_program import FixedProgram, Settled
 from coral_solver.allocation.master import Relaxation
 from coral_solver.allocation.objective import (
     BUDGET_LEVEL,
@@ -20,7 +19,8 @@ from coral_solver.allocation.objective import (
 )
 from coral_solver.allocation.options import SHARE_TOLERANCE
 from coral_solver.allocation.pricing_problem import Need, PricingProblem
-from coral_solver.allocation.shares import Raise, ShareBounds
+from coral_solver.allocation.settled import FixedProgram, Settled
+from coral_solver.allocation.shares import LEAST_SHARE, Raise, ShareBounds
 from coral_solver.allocation.solver import MipStatus
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ class ScarceSearch:
             self._progress(level)
             part = max(_STEP_SHARE, 1.0 / max(1, steps - position + 1))
             self._begin_step(part * (self._time_left_s() - end_s))
-            no_more = reached * (1.0 + _CLOSE * self._gap)
+            no_more = min(1.0, reached * (1.0 + _CLOSE * self._gap))
             if position > 1:
                 stuck |= self._stuck(shares, set(members) - stuck, no_more)
             free = tuple(index for index in members if index not in stuck)
@@ -213,11 +213,14 @@ class ScarceSearch:
             index
             for index in sorted(members)
             if given[index] <= share
+            and self._bound_left_s() > 0
             and shares.is_impossible(Raise(floors, frozenset({index}), 0), share)
         }
 
     def _raise_share(self, shares: ShareBounds, question: Raise) -> float:
         """Raise the smallest share but the exceptions; return what it cannot exceed."""
+        if self._step_left_s() <= 0:
+            return 1.0
         gap = self._gap
         bound = shares.upper_bound(question, self._reached(question), _CLOSE * gap)
         self._pool.add(shares.seen(), self._relaxation.pricing)
@@ -225,27 +228,29 @@ class ScarceSearch:
         reached = self._reached(question)
         if reached >= bound * (1.0 - gap):
             return bound
-        share = min(1.0, reached * (1.0 + 0.5 * gap))
-        proof = shares.search(question, share)
+        no_more = min(1.0, reached * (1.0 + 0.5 * gap))
+        proof = shares.search(question, max(no_more, LEAST_SHARE))
+        if proof is None:
+            return bound
         if proof.missing > 0:
-            return share
+            return no_more
         space = self._all
         if space is None:
-            items = shares.items_beyond(proof)
+            items = shares.items_beyond(proof, self._step_left_s)
             if items is None or self._step_left_s() <= 0:
                 return bound
             self._pool.add(items, self._relaxation.pricing)
             space = self._pool.space(items | self._pool.items_of(self._incumbent.best))
         opened = self._settled.open(space)
         program, least, less = _with_share(opened, question)
-        program.lower[least] = share
+        program.lower[least] = no_more
         shares.add_cuts(program, opened, proof, less)
         result = self._settled.solve(
             opened, program, {least: 1.0}, maximize=True, limit_s=self._step_left_s()
         )
         if result.status is MipStatus.INFEASIBLE:
-            return share
-        return min(bound, max(share, result.bound))
+            return no_more
+        return min(bound, max(no_more, result.bound))
 
     def _try_shares(self, shares: ShareBounds, question: Raise, bound: float) -> None:
         """Look for plans at shares between what is reached and what may be possible."""

@@ -17,6 +17,7 @@ from coral_solver.allocation.coupling import Coupling
 from coral_solver.allocation.cuts import Raised, add_cuts
 from coral_solver.allocation.pricing_problem import Need, PricingProblem, carried_req_per_s
 from coral_solver.allocation.solver import solve_lp
+from coral_solver.domain.errors import SolverError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from coral_solver.allocation.coupling import Use
-    from coral_solver.allocation.fixed_program import FixedProgram
     from coral_solver.allocation.ground import Ground
     from coral_solver.allocation.pricing_problem import Answer, Block, BlockPlan, Item, Taken
     from coral_solver.allocation.program import Program
+    from coral_solver.allocation.settled import FixedProgram
 
 _MOST_ROUNDS = 60
 _WEIGHT_OF_BEST = 0.5
@@ -39,7 +40,7 @@ _SAFETY = 1e-7
 _MOST_ITEMS = 20_000
 """Most templates for one integer program."""
 
-_LEAST_SHARE = 1e-9
+LEAST_SHARE = 1e-9
 """Smaller than what any instance carries: where it is impossible, nothing can be raised."""
 
 
@@ -120,14 +121,16 @@ class ShareBounds:
             Share of the answer at which to stop.
         """
         possible, impossible = reached, 1.0
-        share = _LEAST_SHARE if reached <= 0.0 else 1.0
+        share = LEAST_SHARE if reached <= 0.0 else 1.0
         while self._time_left_s() > 0:
             found = self.search(question, share)
+            if found is None:
+                break
             if found.missing > 0:
                 impossible = share
             else:
                 possible = share
-            if share == _LEAST_SHARE:
+            if share == LEAST_SHARE:
                 if impossible == share:
                     return 0.0
                 share = 1.0
@@ -139,7 +142,8 @@ class ShareBounds:
 
     def is_impossible(self, question: Raise, share: float) -> bool:
         """Return whether it is proven that the members cannot all be raised above a share."""
-        return self.search(question, max(share, _LEAST_SHARE)).missing > 0
+        proof = self.search(question, max(share, LEAST_SHARE))
+        return proof is not None and proof.missing > 0
 
     def seen(self) -> set[Item]:
         """Return the items of all plans that have been looked at."""
@@ -147,22 +151,26 @@ class ShareBounds:
             item for plans in self._columns.values() for plan in plans for item, _ in plan.items
         }
 
-    def items_beyond(self, proof: ShareProof) -> set[Item] | None:
+    def items_beyond(self, proof: ShareProof, time_left_s: Callable[[], float]) -> set[Item] | None:
         """Return every template that a plan with at least the share of a proof may need.
 
-        None if there are too many.
+        None if there are too many, if the time is over, or if a pricer gives up.
         """
         prices = self._coupling.prices(proof.duals)
         items: set[Item] = set()
         for tier in (proof.high, proof.low):
-            more = affordable_items(
-                self._ground,
-                tier.pricing,
-                prices,
-                tier.answers,
-                -proof.missing,
-                _MOST_ITEMS - len(items),
-            )
+            try:
+                more = affordable_items(
+                    self._ground,
+                    tier.pricing,
+                    prices,
+                    tier.answers,
+                    -proof.missing,
+                    _MOST_ITEMS - len(items),
+                    time_left_s,
+                )
+            except SolverError:
+                return None
             if more is None:
                 return None
             items.update(more)
@@ -191,11 +199,17 @@ class ShareBounds:
         }
         add_cuts(program, opened.model, opened.space, prices, proof.low.answers, raised)
 
-    def search(self, question: Raise, share: float) -> ShareProof:
-        """Look for prices at which a share is impossible; return the best ones."""
+    def search(self, question: Raise, share: float) -> ShareProof | None:
+        """Look for prices at which a share is impossible; return the best ones.
+
+        None if a pricer without a library gives up before it has told anything.
+        """
         low = PricingProblem(self._ground, self._needs(question, None), self._taken)
         high = PricingProblem(self._ground, self._needs(question, share), self._taken)
-        best = self._evaluate(question, low, high, self._duals)
+        try:
+            best = self._evaluate(question, low, high, self._duals)
+        except SolverError:
+            return None
         for _ in range(_MOST_ROUNDS):
             if best.missing > 0 or self._time_left_s() <= 0:
                 break
@@ -203,7 +217,10 @@ class ShareBounds:
             if duals is None:
                 break
             mixed = _WEIGHT_OF_BEST * best.duals + (1.0 - _WEIGHT_OF_BEST) * duals
-            found = self._evaluate(question, low, high, mixed)
+            try:
+                found = self._evaluate(question, low, high, mixed)
+            except SolverError:
+                break
             if found.missing > best.missing:
                 best = found
         self._duals = best.duals

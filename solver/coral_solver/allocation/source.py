@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class TemplateSource(Protocol):
-    """Gives stage 2 its templates: a library today, exact pricing without a library later."""
+    """Gives stage 2 its templates, all in a list."""
 
     @property
     def scope(self) -> str:
@@ -48,7 +48,10 @@ class TemplateSource(Protocol):
 
 
 class TemplatePricer(Protocol):
-    """Finds templates of one model and phase by their price, exactly.
+    """Finds templates of one model and phase by their price.
+
+    Exactly, or with costs that are lower bounds where a search is given up; if it knows too little
+    even for that, with a ``SolverError``.
 
     Attributes
     ----------

@@ -35,7 +35,8 @@ class PricedTemplates(NamedTuple):
     capacity_req_per_s
         Shape (N,).
     cost
-        Shape (N,): price of all slices, in the unit of the prices.
+        Shape (N,): price of all slices, in the unit of the prices; a lower bound of what the
+        capacity costs where a search was given up.
     counts
         Shape (N, C): how many of each node configuration each takes.
     handles

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coral_solver.templates.contents import LEAST_RATE, SAME, TooManyError, used_up
-from coral_solver.templates.pricing import MOST_LISTED
+from coral_solver.templates.pricing import LONGEST_LISTING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -69,7 +69,8 @@ def cheapest(
     Returns
     -------
     least
-        What every pipeline costs at least.
+        What every pipeline costs at least: infinite if it is known that there is none, whatever it
+        costs.
     pipeline
         One that costs so much. Where limits leave so little that too many would have to be looked
         at, ``least`` is a lower bound only, below the budget; the pipeline, if there is one, may
@@ -78,9 +79,11 @@ def cheapest(
     search = _Search(pipelines, stages, target, question, budget, max(budget, horizon))
     if not search.raise_bound(weights, FEW_TURNS) and not search.list_rest(weights, FEW_LISTED):
         is_settled = search.raise_bound(weights, MANY_TURNS)
-        if not is_settled and not (is_patient and search.list_rest(weights, MOST_LISTED)):
+        if not is_settled and not (is_patient and search.list_rest(weights, LONGEST_LISTING)):
             return min(search.bound, search.cost), search.found
-    return (max(budget, search.cost) if search.found is None else search.cost), search.found
+    if search.found is None:
+        return np.inf if search.is_empty(weights) else max(budget, search.cost), None
+    return search.cost, search.found
 
 
 class _Search:
@@ -102,7 +105,8 @@ class _Search:
         self._least_window = max(dearest * 1e-6, LEAST_RATE)
         self._budget = budget
         self.bound = -np.inf
-        self.cost = min(horizon, np.nextafter(dearest * (1 + 1e-9), np.inf))
+        self._above_all = float(np.nextafter(dearest * (1 + 1e-9), np.inf))
+        self.cost = min(horizon, self._above_all)
         self.found: Pipelines | None = None
 
     def raise_bound(self, weights: NDArray[np.float64], turns: int) -> bool:
@@ -166,6 +170,12 @@ class _Search:
                 return True
             self.bound = max(self.bound, within)
             window *= WIDER
+
+    def is_empty(self, weights: NDArray[np.float64]) -> bool:
+        """Return whether a settled question that found nothing shows that there is nothing."""
+        # Beside much dearer limits, the room above the dearest pipeline is lost to rounding.
+        is_sharp = float(weights @ self._question.limits) <= 1e3 * self._above_all
+        return self.cost >= self._above_all and is_sharp
 
     def _keep(self, found: Pipelines) -> None:
         cost = float(_costs(found, self._question.prices)[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ MOST_LISTED_IN_ALL = 3_000_000
 """Multisets of all models and phases beyond which no library is built: half a minute."""
 
 KEPT_PRICERS = 256
-"""Pricers without a library that are kept in memory, megabytes each: 100 models have 200."""
+"""Pricers without a library that are kept in memory, megabytes each; more if a problem has more."""
 
 
 class TemplateMethod(StrEnum):
@@ -135,6 +135,7 @@ class TemplateCatalogue:
             )
         )
         self._pricers: OrderedDict[tuple[object, ...], DynamicPricer] = OrderedDict()
+        self._most_pricers = KEPT_PRICERS
         self._has_many = False
 
     @property
@@ -201,15 +202,19 @@ class TemplateCatalogue:
         ]
         multisets = sum(self._num_multisets(model, configs) for model, _ in jobs)
         self._has_many = multisets > MOST_LISTED_IN_ALL
-        searched = [
-            (model, phase)
-            for model, phase in jobs
-            if not self.is_listed(model, configs)
-            and _key(model, phase, configs) not in self._pricers
-        ]
-        if all(self.is_listed(model, configs) for model in problem.models):
-            self._library.prepare(problem, progress)
-        elif searched:
+        listed = tuple(model for model in problem.models if self.is_listed(model, configs))
+        self._library.prepare(replace(problem, models=listed), progress)
+        # Models without a demand may be asked for too.
+        phases = sum(len(model.serving.phases) for model in problem.models)
+        self._most_pricers = max(KEPT_PRICERS, phases)
+        searched = []
+        for model, phase in jobs:
+            key = _key(model, phase, configs)
+            if key in self._pricers:
+                self._pricers.move_to_end(key)
+            elif not self.is_listed(model, configs):
+                searched.append((model, phase))
+        if searched:
             with ThreadPoolExecutor(num_threads()) as threads:
                 found = threads.map(
                     lambda job: self._dynamic_pricer(job[0], job[1], configs), searched
@@ -235,7 +240,7 @@ class TemplateCatalogue:
     def _remember(self, key: tuple[object, ...], pricer: DynamicPricer) -> None:
         self._pricers[key] = pricer
         self._pricers.move_to_end(key)
-        while len(self._pricers) > KEPT_PRICERS:
+        while len(self._pricers) > self._most_pricers:
             self._pricers.popitem(last=False)
 
     def _dynamic_pricer(

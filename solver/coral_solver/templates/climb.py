@@ -39,7 +39,7 @@ LISTED_PER_ITEM = 16
 class Climb:
     """Answers one question after the other about templates at the same prices.
 
-    Thresholds must not fall from call to call of ``cheapest``: what was found for one number of
+    Thresholds must not fall from call to call of ``search``: what was found for one number of
     stages stays the answer until the threshold passes its rate, and what it cost stays a bound.
 
     Parameters
@@ -93,6 +93,7 @@ class Climb:
             bound only, below the budget; the offer, if there is one, may cost more.
         """
         best = self.at_hand(target)
+        at_hand = np.inf if best is None else best.cost
         if best is not None and best.cost >= budget:
             best = None
         order = sorted(range(2, len(self._lower)), key=self._lower.__getitem__)
@@ -104,7 +105,11 @@ class Climb:
             ):
                 offer = self._cheapest_of(stages, target, budget)
                 best = offer if offer is not None else best
-        least = budget if best is None else best.cost
+        if best is None:
+            # Where nothing is below the budget, earlier searches may know of a higher bound.
+            least = max(budget, min([at_hand, *(self._lower[s] for s in order)]))
+        else:
+            least = best.cost
         return min([least, *(self._lower[s] for s in order if self._gave_up[s])]), best
 
     def at_hand(self, target: float) -> Offer | None:

@@ -22,7 +22,7 @@ LEAST_RATE = 1e-300
 
 
 class TooManyError(SolverError):
-    """More would be listed than there is memory for."""
+    """More would be listed, or looked at for a list, than there is memory and patience for."""
 
     def __init__(self) -> None:
         super().__init__(

@@ -18,6 +18,7 @@ from coral_solver.templates.contents import (
     SAME,
     Question,
     TooManyError,
+    used_up,
 )
 from coral_solver.templates.joint_climb import JointClimb
 from coral_solver.templates.offers import KnownOffers
@@ -241,8 +242,12 @@ class DynamicPricer:
                         horizon=np.inf,
                     )
                     if found is not None and least <= gpus:
-                        best = max(best, float(found.capacity_req_per_s[0]) / least)
-                        continue
+                        # Where the search was given up, it has more GPUs than ``least``.
+                        own = used_up(found.nodes, found.sizes, self._gpus[:, None]).sum()
+                        per_gpu = float(found.capacity_req_per_s[0] / own)
+                        if per_gpu > best:
+                            best = per_gpu
+                            continue
                 # What carries more than so much has at least so many GPUs.
                 gpus = max(gpus + 1, int(np.ceil(min(least, most_gpus + 1) * (1 - SAME))))
         return best

@@ -54,12 +54,13 @@ class JointClimb:
             If a search would take too long and no template of the capacity is known.
         """
         steps: list[Found] = []
-        _, found = self._cheapest(LEAST_RATE, np.inf)
+        _, found = self._cheapest(LEAST_RATE, np.inf, 0.0)
         while found is not None:
             _append(steps, found)
             if found.offer.capacity_req_per_s >= enough_req_per_s:
                 break
-            _, found = self._cheapest(found.offer.capacity_req_per_s * NEXT_RATE, np.inf)
+            target = found.offer.capacity_req_per_s * NEXT_RATE
+            _, found = self._cheapest(target, np.inf, found.offer.cost)
         return steps
 
     def useful(self, enough_req_per_s: float) -> list[Found]:
@@ -70,9 +71,9 @@ class JointClimb:
         """
         steps: list[Found] = []
         covers = Covers(enough_req_per_s)
-        target = LEAST_RATE
+        target, least = LEAST_RATE, 0.0
         while target <= enough_req_per_s:
-            least, found = self._cheapest(target, covers.cost_of(target))
+            least, found = self._cheapest(target, covers.cost_of(target), least)
             reached = 0.0
             if found is not None:
                 _append(steps, found)
@@ -85,10 +86,13 @@ class JointClimb:
             target = max(target, reached, covers.reach(least)) * NEXT_RATE
         return steps
 
-    def _cheapest(self, target: float, budget: float) -> tuple[float, Found | None]:
+    def _cheapest(
+        self, target: float, budget: float, known_least: float
+    ) -> tuple[float, Found | None]:
         """Return the cheapest of at least a capacity, if it costs less than a budget.
 
-        First what all of them cost at least.
+        First what all of them cost at least; ``known_least`` is what is known of that from lower
+        capacities.
         """
         at_hand: Found | None = None
         for place, climb in enumerate(self._places):
@@ -111,7 +115,7 @@ class JointClimb:
                 bounds.append(bound)
                 best = _cheaper(best, place, offer)
                 below = budget if best is None else _less_than(best)
-        floor = max(least, min(bounds, default=least))
+        floor = max(known_least, least, min(bounds, default=least))
         if floor >= below:
             return floor, best
         # It took too long to be sure: something real, at a cost that nothing is below.

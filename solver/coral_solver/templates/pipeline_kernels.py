@@ -267,6 +267,8 @@ def list_pipelines(
             continue
         for last in range(last_cost.size):
             patience -= 1
+            if patience < 0:
+                return -2
             # Depth 0 has the first and the last stage, depth d d middle stages besides.
             nodes_left[0] = nodes - last_size[last]
             missing[0] = max(0, layers - last_layers[last])

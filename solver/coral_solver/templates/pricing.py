@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 HIGHEST_COST = 1e300
 """Stands for no limit: infinity is the cost of what does not exist."""
 
-MOST_LISTED = 1 << 18
+LONGEST_LISTING = 1 << 18
 """Most contents and most pipelines that a listing may hold before it is given up."""
 
 PATIENCE = 64
@@ -120,7 +120,7 @@ class PaperPipelines:
         weights: NDArray[np.float64],
         *,
         only_cheapest: bool = False,
-        most: int = MOST_LISTED,
+        most: int = LONGEST_LISTING,
     ) -> Pipelines | None:
         """List every pipeline of at least a rate that fits and costs no more than a budget.
 

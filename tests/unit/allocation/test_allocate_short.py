@@ -16,8 +16,14 @@ from tests.unit.allocation.support import (
     template,
 )
 
+from coral_solver.allocation import pool as pool_module
 from coral_solver.allocation.allocate import allocate
-from coral_solver.domain.plan import Policy, ScarcityPolicy
+from coral_solver.allocation.budget import BudgetBound
+from coral_solver.allocation.ground import build_ground
+from coral_solver.allocation.options import AllocationOptions
+from coral_solver.allocation.shares import Raise, ShareBounds
+from coral_solver.domain.errors import SolverError
+from coral_solver.domain.plan import Policy, ScarcityPolicy, SolveStatus
 from coral_solver.domain.workload import Phase, ServingMode
 
 L4, L4X2, L4X4 = config("L4"), config("L4", 2), config("L4", 4)
@@ -169,3 +175,49 @@ def test_missing_replicas_are_a_stated_shortfall():
     )
     assert levels(plan)["soft_shortfall"] == pytest.approx(0.75)
     assert "1 of 4 wanted replicas" in outcome(plan).message
+
+
+def on_one_t4_and_four_l4():
+    """Model a runs on the single T4 only (share 1/4); b and c share four L4: 2 of 4 each."""
+    models = [model("a", 4), model("b", 4), model("c", 4)]
+    templates = [template("a", 1, T4), template("b", 1, L4), template("c", 1, L4)]
+    return problem(models, [pool("T4", 1, [1]), pool("L4", 1, [1] * 4)]), source(*templates)
+
+
+def test_prices_prove_which_model_is_stuck():
+    ground = build_ground(*on_one_t4_and_four_l4(), AllocationOptions())
+    shares = ShareBounds(ground, {}, time_left_s=lambda: 60.0)
+    floors = dict.fromkeys(range(3), 0.25)
+    assert shares.is_impossible(Raise(floors, frozenset({0}), 0), 0.26)
+    assert not shares.is_impossible(Raise(floors, frozenset({0}), 0), 0.25)
+    assert not shares.is_impossible(Raise(floors, frozenset({1}), 0), 0.5)
+    assert shares.is_impossible(Raise(floors, frozenset({1, 2}), 0), 0.6)
+
+
+def test_stuck_models_leave_the_levels_of_the_others_exact(monkeypatch):
+    monkeypatch.setattr(pool_module, "_EVERYTHING", 0)
+    plan = allocate(*on_one_t4_and_four_l4())
+    assert shares_of(plan) == pytest.approx([0.25, 0.5, 0.5])
+    assert plan.status is SolveStatus.OPTIMAL
+
+
+def gives_up(*_args, **_kwargs):
+    raise SolverError("too many templates are worth a look")
+
+
+def test_a_pricer_that_gives_up_on_the_shares_leaves_a_plan_with_an_open_gap(monkeypatch):
+    monkeypatch.setattr(pool_module, "_EVERYTHING", 0)
+    monkeypatch.setattr(ShareBounds, "_evaluate", gives_up)
+    plan = allocate(*on_one_t4_and_four_l4())
+    assert plan.status is SolveStatus.FEASIBLE
+    assert plan.instances
+
+
+def test_a_pricer_that_gives_up_on_a_budget_leaves_a_plan_with_an_open_gap(monkeypatch):
+    given, offered = on_one_t4_and_four_l4()
+    monkeypatch.setattr(pool_module, "_EVERYTHING", 0)
+    monkeypatch.setattr(BudgetBound, "_evaluate", gives_up)
+    within = problem(given.models, given.pools, policy=Policy(budget_usd_per_hour=2.0))
+    plan = allocate(within, offered)
+    assert plan.status is SolveStatus.FEASIBLE
+    assert plan.rent_usd_per_hour <= 2.0

@@ -17,7 +17,7 @@ from tests.unit.allocation.support import (
     template,
 )
 
-from coral_solver.allocation import cheapest, fixed_program
+from coral_solver.allocation import cheapest, settled
 from coral_solver.allocation.allocate import allocate
 from coral_solver.allocation.check import check_plan
 from coral_solver.allocation.options import AllocationOptions
@@ -96,7 +96,7 @@ def test_a_solver_that_crashes_leaves_a_checked_plan(monkeypatch, given):
     def crash(*_args, **_kwargs):
         raise SolverError("the solver failed: numerical trouble")
 
-    for module in (fixed_program, cheapest):
+    for module in (settled, cheapest):
         monkeypatch.setattr(module, "solve_mip", crash)
     plan = allocate(given, source(*TEMPLATES))
     assert plan.status is SolveStatus.ERROR
@@ -110,7 +110,7 @@ def test_a_solution_that_breaks_the_rows_is_not_believed(monkeypatch):
         values = np.array(program.upper)
         return MipResult(status=MipStatus.OPTIMAL, values=values, bound=0.0)
 
-    for module in (fixed_program, cheapest):
+    for module in (settled, cheapest):
         monkeypatch.setattr(module, "solve_mip", lie)
     plan = allocate(SCARCE, source(*TEMPLATES))
     assert plan.status is SolveStatus.ERROR

@@ -12,7 +12,9 @@ import pytest
 import typer
 from tests.unit.cli.support import ROOT
 
+from coral_cli import options
 from coral_cli.main import app
+from coral_solver.templates import placements
 
 if TYPE_CHECKING:
     from tests.unit.cli.support import Coral
@@ -79,3 +81,7 @@ def test_every_example_of_a_help_text_is_a_command_that_can_be_read(path: tuple[
             command = subcommands(command)[words.pop(0)]
         words = [word for word in words if word != "..."]
         assert command.make_context("example", words).params
+
+
+def test_the_most_nodes_of_the_options_are_those_of_the_solver() -> None:
+    assert options.MOST_NODES == placements.MOST_NODES  # written twice: help must not load it

@@ -150,6 +150,64 @@ def test_no_library_is_built_for_a_problem_that_takes_too_many_in_all(monkeypatc
     assert isinstance(source.pricer(one.models[0], Phase.WHOLE, configs), LibraryPricer)
 
 
+def test_the_others_have_their_libraries_where_one_model_is_too_large_for_one(monkeypatch):
+    small = served(id="a", allowed_gpus=frozenset({"L40S"}))
+    large = served(id="b")
+    pools = (pool("L4", 4), pool("L40S", 4))
+    configs = configs_on_offer(pools, whole_nodes_only=True)
+    monkeypatch.setattr(catalogue_module, "MOST_LISTED", 8)  # 3 of one configuration, 9 of two
+    source, reports = catalogue(), []
+
+    source.prepare(
+        PlanningProblem(models=(small, large), pools=pools), lambda *done: reports.append(done)
+    )
+
+    assert reports[-1] == (3, 3)
+    monkeypatch.setattr(source, "_dynamic_pricer", None)  # nothing is left to build
+    assert isinstance(source.pricer(small, Phase.WHOLE, configs), LibraryPricer)
+    assert isinstance(source.pricer(large, Phase.WHOLE, configs), DynamicPricer)
+
+
+def test_a_large_model_without_demand_changes_nothing_for_the_others(monkeypatch):
+    small = served(id="a", allowed_gpus=frozenset({"L40S"}))
+    idle = served(id="b", demand_req_per_s=0.0)
+    monkeypatch.setattr(catalogue_module, "MOST_LISTED", 8)
+    monkeypatch.setattr(catalogue_module, "MOST_LISTED_IN_ALL", 8)
+    source, reports = catalogue(), []
+    monkeypatch.setattr(source, "_dynamic_pricer", None)  # nor is anything built for it
+    source.prepare(
+        PlanningProblem(models=(small, idle), pools=(pool("L4", 4), pool("L40S", 4))),
+        lambda *done: reports.append(done),
+    )
+    assert reports[-1] == (3, 3)
+
+
+def test_all_pricers_of_one_problem_are_kept(monkeypatch):
+    monkeypatch.setattr(catalogue_module, "KEPT_PRICERS", 2)
+    pools = (pool("L4", 4), pool("L40S", 4))
+    configs = configs_on_offer(pools, whole_nodes_only=True)
+    models = tuple(served(id=name) for name in "abcd")
+    source = catalogue(method=TemplateMethod.PRICING)
+    built = []
+    build = source._dynamic_pricer
+    monkeypatch.setattr(
+        source,
+        "_dynamic_pricer",
+        lambda model, *rest: built.append(model.id) or build(model, *rest),
+    )
+
+    source.prepare(PlanningProblem(models=models[:2], pools=pools))
+    source.prepare(PlanningProblem(models=models, pools=pools))
+    for model in models:
+        assert source.pricer(model, Phase.WHOLE, configs) is not None
+    assert sorted(built) == list("abcd")
+
+    # A smaller one has no use for the oldest.
+    source.prepare(PlanningProblem(models=(served(id="e"),), pools=pools))
+    assert source.pricer(models[0], Phase.WHOLE, configs) is not None
+    assert sorted(built) == list("aabcde")
+
+
 def test_the_scope_says_how_many_nodes_a_template_may_have():
     assert "at most 12 node configurations" in catalogue(max_nodes=12).scope
     assert "paper placement space" in catalogue(max_nodes=12).scope

@@ -14,9 +14,14 @@ from tests.unit.templates.pricing_cases import (
 )
 
 from coral_solver.allocation.knapsack import UNBOUNDED, CoveringItems, cover_frontier
-from coral_solver.templates import bounded
-from coral_solver.templates.contents import TooManyError
+from coral_solver.templates import bounded, dynamic_pricer
+from coral_solver.templates.bounded import cheapest
+from coral_solver.templates.contents import Question, TooManyError
 from coral_solver.templates.covers import CELLS, Covers
+from coral_solver.templates.joint_climb import JointClimb
+from coral_solver.templates.offers import Offer, Placed
+from coral_solver.templates.pipeline_kernels import complete, list_pipelines
+from coral_solver.templates.pricing import TOO_LONG, PaperPipelines
 
 CASES = [
     *range(30),
@@ -71,7 +76,7 @@ def test_where_a_search_is_given_up_costs_are_lower_bounds_of_real_templates(see
     tables, limits = random_tables(rng), random_limits(rng)
     oracle = enumerated(tables, limits)
     monkeypatch.setattr(bounded, "FEW_LISTED", 1)
-    monkeypatch.setattr(bounded, "MOST_LISTED", 1)
+    monkeypatch.setattr(bounded, "LONGEST_LISTING", 1)
     monkeypatch.setattr(bounded, "MANY_TURNS", 1)
     pricer = dynamic(tables, limits)
     for _ in range(4):
@@ -90,12 +95,131 @@ def test_where_a_search_is_given_up_costs_are_lower_bounds_of_real_templates(see
         for row, room, part in zip(prices, rooms, found, strict=True):
             assert (part.counts @ room.units <= room.slots).all()
             assert (part.cost <= part.counts @ row * (1 + 1e-12)).all()
+            assert (np.diff(part.cost) > 0).all()
+            assert (np.diff(part.capacity_req_per_s) > 0).all()
+
+
+def test_where_a_search_is_given_up_no_good_template_vanishes(monkeypatch):
+    """A share of a best per GPU that no template has would leave out what is on offer."""
+    searched = 0
+
+    def hasty_cheapest(*args, **options):
+        nonlocal searched
+        least, found = cheapest(*args, **options)
+        searched += found is not None
+        return (least if found is None else 0.5 * least), found
+
+    for seed in range(20):
+        rng = np.random.default_rng(50_000 + seed)
+        tables, limits = random_tables(rng), random_limits(rng)
+        exact = dynamic(tables, limits)
+        with monkeypatch.context() as patch:
+            patch.setattr(dynamic_pricer, "cheapest", hasty_cheapest)
+            hasty = dynamic(tables, limits)
+        assert 0 <= hasty._least_per_gpu <= exact._least_per_gpu * (1 + 1e-12)
+    assert searched > 20
+
+
+class GivenUp:
+    """A place whose searches end at a bound that falls, beside templates of 1, 2, ... req/s."""
+
+    def at_hand(self, target):
+        rate = max(1.0, float(np.ceil(target)))
+        return Offer(10.0 * rate, rate, Placed(((0,) * int(rate),), (1,)))
+
+    def search(self, target, budget):
+        return min(budget, 9.0 - target), self.at_hand(target)
+
+
+@pytest.mark.parametrize("ask", ["staircase", "useful"])
+def test_a_later_bound_is_not_below_an_earlier_one(ask):
+    # At the lowest rate nothing costs less than 9; later searches know less than that.
+    found = getattr(JointClimb([GivenUp()], None), ask)(4.0)
+    assert [step.offer.cost for step in found] == [9.0]
+    assert found[0].offer.capacity_req_per_s == 4.0
+
+
+def test_an_infinite_cost_says_that_there_is_no_such_pipeline():
+    empty = 0
+    for seed in range(60):
+        rng = np.random.default_rng(60_000 + seed)
+        tables, room = random_tables(rng), random_room(rng)
+        pipelines = PaperPipelines(tables, 4)
+        question = Question(
+            prices=random_prices(rng, tables),
+            rows=np.ascontiguousarray(room.units, dtype=np.float64),
+            limits=room.slots.astype(np.float64),
+        )
+        target = float(rng.uniform(0.1, 8.0))
+        for stages in range(2, pipelines.most_stages + 1):
+            weights = np.zeros(len(question.limits))
+            # A low budget: that nothing is below it says little, the horizon asks for the rest.
+            least, found = cheapest(
+                pipelines, stages, target, question, 0.5, weights, horizon=np.inf
+            )
+            there_are_some = (
+                pipelines.listing(stages, target, question, np.inf, np.zeros(len(weights)))
+                is not None
+            )
+            assert not (least == np.inf and there_are_some)
+            assert found is None or there_are_some
+            empty += least == np.inf
+    assert empty > 5
+
+
+def test_a_search_that_finds_nothing_below_a_budget_tells_what_it_knows_beyond():
+    beyond = 0
+    for seed in range(40):
+        rng = np.random.default_rng(70_000 + seed)
+        tables, limits = random_tables(rng), random_limits(rng)
+        prices, room = random_prices(rng, tables), random_room(rng)
+        pricer = dynamic(tables, limits)
+        target = float(rng.uniform(0.1, 6.0))
+        exact, _ = pricer._climb(pricer._question(prices, room)).search(target)
+        budget = 0.5 * min(exact, 4.0)
+        least, found = pricer._climb(pricer._question(prices, room)).search(target, budget)
+        assert found is None
+        assert budget <= least <= exact * (1 + 1e-9)
+        beyond += budget < least
+    assert beyond > 3
+
+
+def test_a_listing_of_two_stages_is_given_up_too():
+    # Ten contents for the first and ten for the last stage: 100 pairs, all of them pipelines.
+    contents = np.ones(10, dtype=np.int64), np.full(10, 2), np.linspace(10.0, 1.0, 10)
+    nothing = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), np.zeros(0)
+    middles, others = np.empty((1, 3, 5)), np.empty((4, 3, 5))
+    complete(*contents, *nothing, *contents, middles, others, True)
+    choice = np.empty((2, 2), dtype=np.int64)
+
+    def listed(patience):
+        used = np.ascontiguousarray(contents[2][:, None])
+        return list_pipelines(
+            *contents,
+            used,
+            *nothing,
+            np.zeros((0, 1)),
+            *contents,
+            used,
+            middles,
+            others[1],
+            100.0,
+            0.0,
+            True,
+            np.array([100.0]),
+            patience,
+            choice,
+        )
+
+    assert listed(9) == TOO_LONG
+    assert listed(100) == 1
+    assert choice[0].tolist() == [9, 9]
 
 
 def test_some_searches_are_given_up_and_some_end_in_an_error(monkeypatch):
     """So that the test before is about something."""
     monkeypatch.setattr(bounded, "FEW_LISTED", 1)
-    monkeypatch.setattr(bounded, "MOST_LISTED", 1)
+    monkeypatch.setattr(bounded, "LONGEST_LISTING", 1)
     monkeypatch.setattr(bounded, "MANY_TURNS", 1)
     below, errors = 0, 0
     for seed in range(12):
