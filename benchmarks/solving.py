@@ -72,16 +72,16 @@ class Solver:
         self._source = TemplateCatalogue(templates)
         self._clock = clock or WallClock()
 
-    def load(self, problem: PlanningProblem) -> float:
+    def load(self, problem: PlanningProblem, *, whole_nodes_only: bool | None = None) -> float:
         """Build or load the templates of a problem; return the time."""
         start_s = self._clock.monotonic_s()
-        self._source.prepare(problem)
+        self._source.prepare(problem, whole_nodes_only=whole_nodes_only)
         return self._clock.monotonic_s() - start_s
 
     def solve(self, problem: PlanningProblem, options: AllocationOptions) -> Solved:
         """Plan, and take the time."""
         start_cpu_s = time.process_time()
-        prepare_s = self.load(problem)
+        prepare_s = self.load(problem, whole_nodes_only=options.whole_nodes_only)
         start_s = self._clock.monotonic_s()
         plan = allocate(problem, self._source, options=options, clock=self._clock)
         return Solved(

@@ -266,7 +266,7 @@ def _vllm_run(value: Any, place: str) -> BenchmarkRun:  # noqa: ANN401 - validat
     )
 
 
-def _guidellm_run(value: Any, report: dict[str, Any], place: str) -> BenchmarkRun:  # noqa: ANN401
+def _guidellm_run(value: Any, report: dict[str, Any], place: str) -> BenchmarkRun:  # noqa: ANN401 - as above
     run = _GuidellmRun.model_validate(_guidellm_parts(value, report))
     metrics, strategy = run.metrics, run.strategy
     totals = metrics.request_totals or run.requests_made or _Totals(successful=0)
@@ -299,7 +299,7 @@ def _guidellm_run(value: Any, report: dict[str, Any], place: str) -> BenchmarkRu
     )
 
 
-def _guidellm_parts(value: Any, report: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401
+def _guidellm_parts(value: Any, report: dict[str, Any]) -> dict[str, Any]:  # noqa: ANN401 - as above
     """Pick out what is read, from where the versions 0.2 to 0.5 of guidellm have it."""
     strategy = next(
         (

@@ -39,7 +39,7 @@ def affordable_items(
     answers: dict[Block, Answer],
     slack: float,
     limit: int,
-    time_left_s: Callable[[], float] = lambda: np.inf,
+    time_left_s: Callable[[], float],
 ) -> list[Item] | None:
     """Return every template that may be in a plan which costs no more than a bound and a slack.
 

@@ -184,16 +184,20 @@ class TemplateCatalogue:
         return found if found.has_templates else None
 
     def prepare(
-        self, problem: PlanningProblem, progress: Callable[[int, int], None] | None = None
+        self,
+        problem: PlanningProblem,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        whole_nodes_only: bool | None = None,
     ) -> None:
         """Load or build the libraries that a problem needs, or what is needed instead of them.
 
         Parameters as of ``TemplateLibrary.prepare``. A problem that takes too many multisets in
         all has no libraries from now on, until the next one is prepared.
         """
-        configs = configs_on_offer(
-            problem.pools, whole_nodes_only=self.options.space is PlacementSpace.PAPER
-        )
+        if whole_nodes_only is None:
+            whole_nodes_only = self.options.space is PlacementSpace.PAPER
+        configs = configs_on_offer(problem.pools, whole_nodes_only=whole_nodes_only)
         jobs = [
             (model, phase)
             for model in problem.models
@@ -203,7 +207,9 @@ class TemplateCatalogue:
         multisets = sum(self._num_multisets(model, configs) for model, _ in jobs)
         self._has_many = multisets > MOST_LISTED_IN_ALL
         listed = tuple(model for model in problem.models if self.is_listed(model, configs))
-        self._library.prepare(replace(problem, models=listed), progress)
+        self._library.prepare(
+            replace(problem, models=listed), progress, whole_nodes_only=whole_nodes_only
+        )
         # Models without a demand may be asked for too.
         phases = sum(len(model.serving.phases) for model in problem.models)
         self._most_pricers = max(KEPT_PRICERS, phases)

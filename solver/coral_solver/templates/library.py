@@ -240,7 +240,11 @@ class TemplateLibrary:
         return found
 
     def prepare(
-        self, problem: PlanningProblem, progress: Callable[[int, int], None] | None = None
+        self,
+        problem: PlanningProblem,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        whole_nodes_only: bool | None = None,
     ) -> None:
         """Load or build the templates of every model of a problem that wants any.
 
@@ -250,10 +254,12 @@ class TemplateLibrary:
             Models and pools.
         progress
             Called with (multisets of node configurations done, all of them), from this thread.
+        whole_nodes_only
+            As in the options of the plan that follows; if None as its space has it.
         """
-        configs = configs_on_offer(
-            problem.pools, whole_nodes_only=self.options.space is PlacementSpace.PAPER
-        )
+        if whole_nodes_only is None:
+            whole_nodes_only = self.options.space is PlacementSpace.PAPER
+        configs = configs_on_offer(problem.pools, whole_nodes_only=whole_nodes_only)
         jobs: dict[str, _Job] = {}
         for model in problem.models:
             if model.demand_req_per_s > 0 or model.min_replicas > 0:

@@ -31,6 +31,8 @@ from coral_solver.domain.workload import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from coral_solver.domain.plan import AllocationPlan
+
 LAYERS = 12
 ARCH = ModelArch(
     name="tiny",
@@ -287,16 +289,16 @@ def _served(rates: dict[tuple[str, str, str], float], model_id: str, sum_regions
     )
 
 
-def levels(plan: object) -> dict[str, float]:
+def levels(plan: AllocationPlan) -> dict[str, float]:
     """Return the values of a plan's levels by name."""
-    return {level.level: level.value for level in plan.objective}  # type: ignore[attr-defined]
+    return {level.level: level.value for level in plan.objective}
 
 
-def shares_of(plan: object) -> list[float]:
+def shares_of(plan: AllocationPlan) -> list[float]:
     """Return the served shares of a plan, ascending."""
     return sorted(
         min(1.0, o.capacity_req_per_s / o.demand_req_per_s)
-        for o in plan.outcomes  # type: ignore[attr-defined]
+        for o in plan.outcomes
         if o.demand_req_per_s > 0
     )
 

@@ -195,7 +195,9 @@ def test_at_any_duals_bound_cuts_and_affordable_templates_are_true_of_the_best_p
         )
         assert np.all(left[first:] >= np.array(program.row_lower)[first:] - 1e-7)
         # And each of its templates is affordable.
-        items = affordable_items(ground, pricing, prices, found.answers, best - found.bound, 10**6)
+        items = affordable_items(
+            ground, pricing, prices, found.answers, best - found.bound, 10**6, lambda: 60.0
+        )
         chosen = ColumnPool(ground)
         chosen.add(items, pricing)
         kinds = {(c.model, c.region, c.site_factor, c.template) for c in chosen.space().columns}

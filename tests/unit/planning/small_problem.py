@@ -21,13 +21,19 @@ if TYPE_CHECKING:
     from coral_solver.domain.plan import AllocationPlan
 
 
-def served(name: str = "llama-3.1-8b", demand_req_per_s: float = 2.0) -> ServedModel:
+def served(
+    name: str = "llama-3.1-8b",
+    demand_req_per_s: float = 2.0,
+    *,
+    ttft_s: float = 2.0,
+    tpot_s: float = 0.1,
+) -> ServedModel:
     arch = model_arch(name)
     return ServedModel(
         id=f"default/chat/{name}",
         arch=arch,
         precision=arch.native_precision,
-        slo=Slo(ttft_s=2.0, tpot_s=0.1),
+        slo=Slo(ttft_s=ttft_s, tpot_s=tpot_s),
         workload=paper_workload("azure-conv"),
         demand_req_per_s=demand_req_per_s,
         serving=ServingMode.AGGREGATED,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.unit.planning import small_problem
 
 from coral_solver.allocation.check import check_plan
-from coral_solver.catalog import gpu_type, model_arch, paper_workload
+from coral_solver.catalog import gpu_type, model_arch
 from coral_solver.domain.hardware import (
     CapacityKind,
     GpuPool,
@@ -20,7 +22,6 @@ from coral_solver.domain.hardware import (
 )
 from coral_solver.domain.plan import PlanningProblem, Policy, with_measurements
 from coral_solver.domain.profile import MeasuredPoint
-from coral_solver.domain.workload import ServedModel, ServingMode, Slo
 from coral_solver.performance.closed_loop import predict_closed_loop
 from coral_solver.planning.planner import Planner, PlanningOptions
 from coral_solver.templates.library import LibraryOptions, TemplateLibrary
@@ -34,17 +35,7 @@ L4 = NodeConfig("L4", 1, Link.PCIE)
 OPTIONS = PlanningOptions(max_nodes=1, time_limit_s=10.0, with_baselines=False)
 
 
-def served(name: str = "llama-3.1-8b", demand_req_per_s: float = 2.0) -> ServedModel:
-    arch = model_arch(name)
-    return ServedModel(
-        id=f"default/chat/{name}",
-        arch=arch,
-        precision=arch.native_precision,
-        slo=Slo(ttft_s=5.0, tpot_s=0.15),
-        workload=paper_workload("azure-conv"),
-        demand_req_per_s=demand_req_per_s,
-        serving=ServingMode.AGGREGATED,
-    )
+served = partial(small_problem.served, ttft_s=5.0, tpot_s=0.15)
 
 
 def pool(gpu: str = "L4", *, nodes: int = 8, usd: float = 4.6, site_factor: float = 1.0) -> GpuPool:

@@ -15,6 +15,7 @@ from coral_solver.domain.workload import Phase, ServingMode
 from coral_solver.templates import catalogue as catalogue_module
 from coral_solver.templates.catalogue import CatalogueOptions, TemplateCatalogue, TemplateMethod
 from coral_solver.templates.dynamic_pricer import DynamicPricer
+from coral_solver.templates.library import TemplateLibrary
 from coral_solver.templates.library_pricer import LibraryPricer
 
 ENDLESS = Allowance(np.array([np.inf]), np.array([np.inf]))
@@ -211,3 +212,17 @@ def test_all_pricers_of_one_problem_are_kept(monkeypatch):
 def test_the_scope_says_how_many_nodes_a_template_may_have():
     assert "at most 12 node configurations" in catalogue(max_nodes=12).scope
     assert "paper placement space" in catalogue(max_nodes=12).scope
+
+
+def test_slices_are_prepared_for_a_plan_that_may_cut_nodes(monkeypatch):
+    model, pools = served(), (pool("L40S", 4),)
+    source = catalogue(max_nodes=2)
+    source.prepare(PlanningProblem(models=(model,), pools=pools), whole_nodes_only=False)
+
+    def search(*_args, **_kwargs):
+        raise AssertionError("a search inside the time of the plan")
+
+    monkeypatch.setattr(TemplateLibrary, "_search", search)
+    configs = configs_on_offer(pools, whole_nodes_only=False)
+    assert len(configs) == 3
+    assert source.pricer(model, model.serving.phases[0], configs) is not None
