@@ -259,8 +259,8 @@ def brute_force(
                     total = round(cost + more, 9)
                     if total < min(grown.get(state, float("inf")), found.get(state, float("inf"))):
                         found[state] = total
-            grown.update(found)  # type: ignore[arg-type]
-            frontier = found  # type: ignore[assignment]
+            grown.update(found)
+            frontier = found
         states = grown
 
     best: tuple[list[float], float] = ([-1.0], float("inf"))

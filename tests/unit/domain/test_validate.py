@@ -111,7 +111,7 @@ def test_zero_demand_is_legal() -> None:
     ],
 )
 def test_each_absurd_number_of_a_model_is_named(change: dict[str, object], said: str) -> None:
-    broken = replace(PROBLEM, models=(replace(MODEL, **change),))  # type: ignore[arg-type]
+    broken = replace(PROBLEM, models=(replace(MODEL, **change),))
     with pytest.raises(InvalidInputError, match=r"default/chat/tiny") as caught:
         validate_problem(broken)
     assert said in str(caught.value)
@@ -132,7 +132,7 @@ def test_each_absurd_number_of_a_model_is_named(change: dict[str, object], said:
     ],
 )
 def test_each_absurd_number_of_a_pool_is_named(change: dict[str, object], said: str) -> None:
-    broken = replace(PROBLEM, pools=(replace(POOL, **change),))  # type: ignore[arg-type]
+    broken = replace(PROBLEM, pools=(replace(POOL, **change),))
     with pytest.raises(InvalidInputError, match="L4x4") as caught:
         validate_problem(broken)
     assert said in str(caught.value)

@@ -76,9 +76,9 @@ NUMBERS: dict[str, tuple[Callable[[float], PlanningProblem], tuple[float, ...]]]
         lambda x: with_pool(scaling=PoolScaling.ELASTIC, max_nodes=x),
         (-1, 10**9),
     ),
-    "free GPUs": (lambda x: with_pool(nodes=(PoolNode("n", x),)), (-1, 5)),  # type: ignore[arg-type]
+    "free GPUs": (lambda x: with_pool(nodes=(PoolNode("n", x),)), (-1, 5)),
     "GPUs per node": (
-        lambda x: with_pool(key=GOOD.pools[0].key._replace(gpus_per_node=x), nodes=()),  # type: ignore[arg-type]
+        lambda x: with_pool(key=GOOD.pools[0].key._replace(gpus_per_node=x), nodes=()),
         (-1, 0, 10**6),
     ),
     "payback_horizon_s": (lambda x: replace(GOOD, policy=Policy(payback_horizon_s=x)), (-1.0, 0.0)),
@@ -182,7 +182,7 @@ def test_nothing_to_plan_with_is_an_answer_with_a_reason(
     ],
 )
 def test_a_model_shape_that_cannot_be_is_refused(planner: Planner, changes: dict[str, int]) -> None:
-    arch = replace(GOOD.models[0].arch, **changes)  # type: ignore[arg-type]
+    arch = replace(GOOD.models[0].arch, **changes)
     with pytest.raises(InvalidInputError, match=next(iter(changes)).split("_")[0]):
         planner.plan(with_model(arch=arch))
 
